@@ -1,0 +1,77 @@
+#include "core/base/executor.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "core/base/status.h"
+
+namespace h2bd {
+
+ThreadPool::ThreadPool(const std::string& name, size_t threads) {
+  H2_ASSERT(threads > 0);
+  threads_.reserve(threads);
+  for (size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, thread_name = absl::StrCat(name, i)] {
+      NameThisThread(thread_name);
+      Work();
+    });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    absl::MutexLock lock(&mu_);
+    stopping_ = true;
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::Schedule(absl::AnyInvocable<void()> task) {
+  absl::MutexLock lock(&mu_);
+  queue_.push_back(std::move(task));
+}
+
+void ThreadPool::Work() {
+  for (;;) {
+    absl::AnyInvocable<void()> task;
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(
+          +[](ThreadPool* pool) ABSL_EXCLUSIVE_LOCKS_REQUIRED(pool->mu_) {
+            return pool->stopping_ || !pool->queue_.empty();
+          },
+          this));
+      if (queue_.empty()) return;
+      task = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    task();
+  }
+}
+
+void ParallelFor(Executor& executor, size_t n, absl::FunctionRef<void(size_t)> body) {
+  const size_t tasks = std::min(n, executor.workers());
+  if (tasks <= 1) {
+    for (size_t i = 0; i < n; ++i) body(i);
+    return;
+  }
+  std::atomic<size_t> next{0};
+  absl::BlockingCounter running(static_cast<int>(tasks));
+  for (size_t t = 0; t < tasks; ++t) {
+    executor.Schedule([&] {
+      for (size_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) body(i);
+      running.DecrementCount();
+    });
+  }
+  running.Wait();
+}
+
+void NameThisThread(const std::string& name) {
+  pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
+
+}  // namespace h2bd
