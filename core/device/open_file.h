@@ -1,0 +1,48 @@
+// Opening a path as a device: locks, sector size, direct I/O. Private to core/device.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/base/status.h"
+#include "core/device/file_device.h"
+
+namespace h2bd {
+
+// Owns a file descriptor.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor();
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+struct OpenFile {
+  FileDescriptor fd;          // holds the lock
+  uint64_t size_bytes = 0;    // whole sectors
+  uint32_t sector_bytes = 0;  // 512..4096
+  bool read_only = false;
+  bool direct = false;      // O_DIRECT is on
+  std::string write_cache;  // what the queue says: "write back", "write through", or "unknown"
+};
+
+// Errors as OpenFileDevice.
+absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
+                                             const FileDeviceOptions& options, Logger& logger);
+
+// "No such file or directory".
+std::string ErrnoText(int error);
+
+}  // namespace h2bd
