@@ -1,0 +1,187 @@
+#include "core/pfs/pfs.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/chain/topology_walk.h"
+#include "tests/pfs/pfs_world.h"
+
+namespace h2bd {
+namespace {
+
+TEST(Pfs, InodeNumbersStartAt1024AndAreNeverReused) {  // F-027, F-028, R10
+  PfsWorld world;
+  EXPECT_EQ(world.pfs("DATA").NewInum(), Inum(1024));
+  EXPECT_EQ(world.pfs("DATA").NewInum(), Inum(1025));
+  EXPECT_EQ(world.pfs("LOCAL").NewInum(), Inum(1024)) << "each PFS has its own";
+  world.FlushAll();
+  EXPECT_EQ(world.pfs("DATA").root().meta().pfs_inum, 1026u) << "the next number to issue";
+  world.Reopen();
+  EXPECT_EQ(world.pfs("DATA").NewInum(), Inum(1027)) << "the reference leaves one out, too";
+}
+
+TEST(Pfs, WithoutAChangeNothingIsWritten) {
+  PfsWorld world;
+  const auto before = world.chains().allocator().allocations();
+  const auto header = world.header().sroot_blockset;
+  world.FlushAll();
+  EXPECT_EQ(world.chains().allocator().allocations(), before) << "opening dirties no counter";
+  EXPECT_EQ(world.header().sroot_blockset, header);
+}
+
+TEST(Pfs, FilesSurvive) {
+  PfsWorld world;
+  for (int i = 0; i < 200; ++i) {
+    world.AddFile(world.pfs("DATA"), "file" + std::to_string(i), static_cast<uint64_t>(i % 7));
+  }
+  world.FlushAll();
+  EXPECT_EQ(world.pfs("DATA").root().bref().inode_count(), 200u);
+  world.Reopen();
+  Pfs& pfs = world.pfs("DATA");
+  for (int i = 0; i < 200; ++i) {
+    const auto name = FindDirent(pfs.root(), world.chains().store(), "file" + std::to_string(i));
+    ASSERT_TRUE(name.ok() && name->has_value()) << i;
+    const auto inode = pfs.GetInode((*name)->inum);
+    ASSERT_TRUE(inode.ok()) << inode.status();
+    EXPECT_EQ((*inode)->meta().size, static_cast<uint64_t>(i % 7) * kLogicalBytes);
+  }
+  const InodeData root = pfs.root().flushed_data();
+  std::vector<Blockref> blockset;
+  for (int i = 0; i < 4 && !root.blockset(i).empty(); ++i) blockset.push_back(root.blockset(i));
+  EXPECT_EQ(WalkTopology(world.chains().device(), blockset, TableKind::kPfsRoot).leaves.size(),
+            400u);
+}
+
+TEST(Pfs, OneObjectPerInode) {
+  PfsWorld world;
+  auto file = world.AddFile(world.pfs("DATA"), "a");
+  const Inum inum = file->meta().inum;
+  EXPECT_EQ(*world.pfs("DATA").GetInode(inum), file) << "before it is on media";
+  EXPECT_EQ(*world.pfs("DATA").GetInode(kInumPfsRoot), world.pfs("DATA").shared_root());
+  file.reset();
+  world.FlushAll();
+  world.Reopen();
+  EXPECT_EQ(*world.pfs("DATA").GetInode(inum), *world.pfs("DATA").GetInode(inum));
+}
+
+TEST(Pfs, MissingInodes) {
+  PfsWorld world;
+  world.AddFile(world.pfs("DATA"), "a");
+  for (uint64_t inum : {uint64_t{0}, uint64_t{2}, uint64_t{4711}, uint64_t{1} << 63, UINT64_MAX}) {
+    EXPECT_EQ(world.pfs("DATA").GetInode(Inum(inum)).status().code(), absl::StatusCode::kNotFound)
+        << inum;
+  }
+}
+
+TEST(Pfs, AnInodeUnderAWrongNumberIsDataLoss) {  // R16, spec 03 section 7.3
+  PfsWorld world;
+  auto file = world.AddFile(world.pfs("DATA"), "a");
+  Blockref wrong = file->bref();
+  wrong.key = Key(5000);
+  ASSERT_TRUE(world.pfs("DATA").PutIndex(wrong).ok());
+  EXPECT_EQ(world.pfs("DATA").GetInode(Inum(5000)).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(Pfs, RemovedFromTheIndex) {
+  PfsWorld world;
+  Pfs& pfs = world.pfs("DATA");
+  const Inum inum = world.AddFile(pfs, "a")->meta().inum;
+  const DataOff block = pfs.GetInode(inum).value()->bref().data_off;
+  ASSERT_TRUE(pfs.EraseIndex(inum).ok());
+  EXPECT_TRUE(world.chains().allocator().dropped().contains(block));
+  EXPECT_TRUE(pfs.GetInode(inum).ok()) << "still in memory";
+  pfs.Forget(inum);
+  EXPECT_EQ(pfs.GetInode(inum).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(pfs.EraseIndex(inum).ok()) << "a cycle may be repeated";
+}
+
+TEST(Pfs, TrimKeepsWhatIsHeldOrModified) {
+  PfsWorld world;
+  Pfs& pfs = world.pfs("DATA");
+  std::set<uint64_t> inums;
+  for (int i = 0; i < 10; ++i) {
+    inums.insert(world.AddFile(pfs, "file" + std::to_string(i))->meta().inum.v);
+  }
+  const auto held = *pfs.GetInode(Inum(*inums.begin()));
+  Inode* const modified = pfs.GetInode(Inum(*inums.rbegin())).value().get();
+  modified->set_filename("changed");
+  pfs.TrimInodes(5);
+  pfs.TrimInodes(0);
+  EXPECT_EQ(*pfs.GetInode(Inum(*inums.begin())), held);
+  EXPECT_EQ(pfs.GetInode(Inum(*inums.rbegin()))->get(), modified);
+  EXPECT_EQ(pfs.GetInode(Inum(*inums.rbegin())).value()->filename(), "changed");
+  for (uint64_t inum : inums) EXPECT_TRUE(pfs.GetInode(Inum(inum)).ok()) << "loaded again";
+}
+
+TEST(Pfs, AFailedFlushIsRepeated) {
+  for (uint64_t n = 1;; ++n) {
+    SCOPED_TRACE(n);
+    PfsWorld world;
+    Pfs& pfs = world.pfs("DATA");
+    for (int i = 0; i < 100; ++i) world.AddFile(pfs, "file" + std::to_string(i));
+    world.chains().allocator().FailAt(n);
+    const auto failed = pfs.Flush(world.chains().tids(), world.executor());
+    world.chains().allocator().FailAt(0);
+    if (failed.ok()) {
+      EXPECT_GT(n, 4u);
+      return;
+    }
+    world.FlushAll();
+    world.Reopen();
+    const auto names = ListDirents(world.pfs("DATA").root(), world.chains().store(), Key(0), 1000);
+    ASSERT_TRUE(names.ok());
+    EXPECT_EQ(names->size(), 100u);
+    EXPECT_EQ(world.pfs("DATA").NewInum(), Inum(1024 + 100 + 1));
+  }
+}
+
+TEST(Pfs, NewDiskInode) {  // spec 03 section 7.2
+  InodeMeta parent;
+  parent.inum = kInumPfsRoot;
+  parent.comp_algo = 0x93;
+  parent.uid[12] = std::byte{42};
+  for (const auto& [algo, real] : std::vector<std::pair<uint8_t, uint8_t>>{
+           {0, 3}, {1, 3}, {2, 2}, {3, 3}, {4, 4}, {5, 3}, {9, 3}}) {
+    parent.check_algo = algo;
+    EXPECT_EQ(NewDiskInode(Inum(0x400), parent, 0, absl::UnixEpoch()).meta.check_algo, real);
+  }
+  const InodeData inode =
+      NewDiskInode(Inum(0x400), parent, 10 * kGiB, absl::FromUnixMicros(1234567));
+  EXPECT_EQ(inode.meta.type, ObjectType::kRegfile);
+  EXPECT_EQ(inode.meta.op_flags, 0) << "never DIRECTDATA";
+  EXPECT_EQ(inode.meta.comp_algo, 0x93) << "with the level";
+  EXPECT_EQ(inode.meta.iparent, kInumPfsRoot);
+  EXPECT_EQ(inode.meta.name_key, Key(0x400));
+  EXPECT_EQ(inode.meta.nlinks, 1u);
+  EXPECT_EQ(inode.meta.size, 10 * kGiB);
+  EXPECT_EQ(inode.meta.mtime, 1234567u);
+  EXPECT_EQ(inode.meta.uid, parent.uid);
+  EXPECT_EQ(inode.name(), "0x0000000000000400");
+  EXPECT_TRUE(IsAllZero(inode.u));
+}
+
+TEST(Pfs, NewPfsRootInode) {  // spec 03 section 11.4
+  SeededRandom random(1);
+  const InodeData one = NewPfsRootInode("one", Key(0x8000000000008001), absl::UnixEpoch(), random);
+  const InodeData boot =
+      NewPfsRootInode("Boot", Key(0x8000000000008002), absl::UnixEpoch(), random);
+  EXPECT_EQ(one.meta.type, ObjectType::kDirectory);
+  EXPECT_EQ(one.meta.op_flags, kOpFlagPfsroot);
+  EXPECT_EQ(one.meta.inum, kInumPfsRoot);
+  EXPECT_EQ(one.meta.mode, 0755u);
+  EXPECT_EQ(one.meta.pfs_type, kPfsTypeMaster);
+  EXPECT_EQ(one.meta.pfs_subtype, 0);
+  EXPECT_EQ(one.meta.pfs_nmasters, 0);
+  EXPECT_EQ(one.meta.name_key, Key(0x8000000000008001));
+  EXPECT_EQ(one.name(), "one");
+  EXPECT_EQ(one.meta.comp_algo, 2);
+  EXPECT_EQ(boot.meta.comp_algo, 1);
+  EXPECT_EQ(one.meta.check_algo, 3);
+  const std::set<Uuid> uuids = {one.meta.pfs_clid, one.meta.pfs_fsid, boot.meta.pfs_clid,
+                                boot.meta.pfs_fsid};
+  EXPECT_EQ(uuids.size(), 4u) << "R11";
+}
+
+}  // namespace
+}  // namespace h2bd
