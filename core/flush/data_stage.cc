@@ -1,0 +1,146 @@
+#include "core/flush/data_stage.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "core/media/codec.h"
+
+namespace h2bd {
+namespace {
+
+constexpr size_t kBatchBlocks = 16;
+
+absl::Status AboutDisk(const absl::Status& status, const Disk& disk) {
+  return Annotate(status, absl::StrFormat("flushing disk inode %#x of PFS %s", disk.id().inum.v,
+                                          disk.pfs().label()));
+}
+
+}  // namespace
+
+std::vector<DataStage::Batch> DataStage::MakeBatches(const std::vector<DiskFlush>& disks) const {
+  std::vector<Batch> batches;
+  for (const DiskFlush& disk : disks) {
+    for (const auto& [block, dirty] : disk.frozen->blocks) {
+      if (batches.empty() || batches.back().disk != &disk ||
+          batches.back().blocks.size() == kBatchBlocks) {
+        batches.emplace_back().disk = &disk;
+      }
+      batches.back().blocks.push_back(block);
+    }
+  }
+  return batches;
+}
+
+absl::Status DataStage::Run(const std::vector<DiskFlush>& disks, const FlushTids& tids) {
+  for (const DiskFlush& disk : disks) {
+    for (const auto& [first, last] : disk.frozen->holes.intervals()) {
+      cache_.Erase(disk.disk->id(), first, last);
+    }
+  }
+  std::vector<Batch> batches = MakeBatches(disks);
+  ParallelFor(executor_, batches.size(),
+              [&](size_t i) { batches[i].status = StoreBatch(batches[i], tids); });
+  auto begin = batches.begin();
+  for (const DiskFlush& disk : disks) {
+    const auto end =
+        std::find_if(begin, batches.end(), [&](const Batch& batch) { return batch.disk != &disk; });
+    for (auto it = begin; it != end; ++it) {
+      if (!it->status.ok()) return AboutDisk(it->status, *disk.disk);
+    }
+    const absl::Status installed = Install(disk, std::span<const Batch>(begin, end), tids);
+    if (!installed.ok()) return AboutDisk(installed, *disk.disk);
+    begin = end;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DataStage::StoreBatch(Batch& batch, const FlushTids& tids) {
+  const Disk& disk = *batch.disk->disk;
+  const InodeMeta meta = disk.inode().meta();
+  const uint64_t size = batch.disk->frozen->size.value_or(meta.size);
+  for (const uint64_t block : batch.blocks) {
+    H2_RETURN_IF_ERROR(StoreBlock(batch, block, meta, size, tids));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DataStage::StoreBlock(Batch& batch, uint64_t block, const InodeMeta& meta,
+                                   uint64_t size, const FlushTids& tids) {
+  Disk& disk = *batch.disk->disk;
+  const Key key(block << kLogicalRadix);
+  // Bytes past the end of the disk do not exist: the zero tail of a shrunk disk's last block may.
+  if (key.v >= size) {
+    batch.erased.push_back(key);
+    return absl::OkStatus();
+  }
+  if (!batch.disk->frozen->blocks.at(block).Defines(0, kLogicalBytes)) {
+    metrics_.filled_blocks.Add();
+  }
+  H2_ASSIGN_OR_RETURN(SharedBytes image, disk.FrozenBlock(*batch.disk->frozen, block));
+  const ConstByteSpan logical = image->span().first(PblkSize(size, key.v));
+  if (IsAllZero(logical)) {
+    cache_.Erase(disk.id(), block, block + 1);
+    batch.erased.push_back(key);
+    metrics_.hole_blocks.Add();
+    return absl::OkStatus();
+  }
+  StoredBlock stored = EncodeBlock(logical, meta.comp_method(), meta.comp_level());
+  Blockref bref;
+  bref.type = BrefType::kData;
+  bref.key = key;
+  bref.keybits = kLogicalRadix;
+  bref.set_methods(RealCheckMethod(meta.check_method()), stored.comp);
+  metrics_.data_blocks.Add();
+  metrics_.data_bytes.Add(stored.bytes.size());
+  H2_RETURN_IF_ERROR(store_.Store(bref, std::move(stored.bytes), tids));
+  cache_.Put(disk.id(), block, std::move(image));
+  batch.stored.push_back(bref);
+  return absl::OkStatus();
+}
+
+absl::Status DataStage::Install(const DiskFlush& flush, std::span<const Batch> batches,
+                                const FlushTids& tids) {
+  Inode& inode = flush.disk->inode();
+  ChainTree& tree = inode.tree();
+  for (const auto& [first, last] : flush.frozen->holes.intervals()) {
+    H2_RETURN_IF_ERROR(
+        tree.EraseRange(Key(first << kLogicalRadix), Key((last << kLogicalRadix) - 1)).status());
+  }
+  for (const Batch& batch : batches) {
+    H2_RETURN_IF_ERROR(tree.PutAll(batch.stored));
+    for (const Key key : batch.erased) H2_RETURN_IF_ERROR(tree.Erase(key).status());
+  }
+  H2_RETURN_IF_ERROR(LeaveDirectData(flush, tids));
+  InodeMeta meta = inode.meta();
+  meta.size = flush.frozen->size.value_or(meta.size);
+  if (flush.frozen->mtime.has_value()) {
+    meta.mtime = ToMediaTime(*flush.frozen->mtime);
+    if (flush.frozen->size.has_value()) meta.ctime = meta.mtime;
+  }
+  inode.set_meta(meta);
+  return absl::OkStatus();
+}
+
+// A small file that another implementation made keeps its bytes in the inode. The first change
+// moves them into a DATA block; readers find the bytes in one place or the other at every moment.
+absl::Status DataStage::LeaveDirectData(const DiskFlush& flush, const FlushTids& tids) {
+  Inode& inode = flush.disk->inode();
+  const auto direct = inode.direct_data();
+  if (!direct.has_value()) return absl::OkStatus();
+  const bool replaced = flush.frozen->blocks.contains(0) || flush.frozen->holes.Contains(0);
+  if (!replaced && !IsAllZero(*direct)) {
+    const InodeMeta meta = inode.meta();
+    AlignedBuffer logical = AlignedBuffer::Zeroed(kAllocMin);
+    std::memcpy(logical.data(), direct->data(), direct->size());
+    Blockref bref;
+    bref.type = BrefType::kData;
+    bref.keybits = kLogicalRadix;
+    bref.set_methods(RealCheckMethod(meta.check_method()), CompMethod::kNone);
+    H2_RETURN_IF_ERROR(store_.Store(bref, std::move(logical), tids));
+    H2_RETURN_IF_ERROR(inode.tree().Put(bref));
+  }
+  inode.ClearDirectData();
+  return absl::OkStatus();
+}
+
+}  // namespace h2bd

@@ -1,0 +1,65 @@
+#include "core/flush/flush_metrics.h"
+
+namespace h2bd {
+
+void FlushMetrics::Describe(MetricVisitor& visitor) const {
+  const auto counter = [&](const char* name, const char* help, const MetricLabels& labels,
+                           const Counter& c) {
+    visitor.OnCounter(name, help, labels, static_cast<double>(c.value()));
+  };
+  const auto gauge = [&](const char* name, const char* help, const Gauge& g) {
+    visitor.OnGauge(name, help, {}, static_cast<double>(g.value()));
+  };
+  static constexpr char kCycles[] = "h2bd_flush_cycles_total";
+  static constexpr char kCyclesHelp[] = "Flush cycles by result.";
+  counter(kCycles, kCyclesHelp, {{"result", "ok"}}, cycles_ok);
+  counter(kCycles, kCyclesHelp, {{"result", "error"}}, cycles_error);
+  counter(kCycles, kCyclesHelp, {{"result", "aborted"}}, cycles_aborted);
+  counter(kCycles, kCyclesHelp, {{"result", "empty"}}, cycles_empty);
+  visitor.OnHistogram("h2bd_flush_cycle_duration_seconds",
+                      "Duration of a flush cycle, from the cut to the barrier after the header.",
+                      {}, cycle_duration);
+  for (int i = 0; i < kFlushPhases; ++i) {
+    const std::string phase(Name(static_cast<FlushPhase>(i)));
+    visitor.OnHistogram("h2bd_flush_phase_duration_seconds", "Duration of a phase of the cycle.",
+                        {{"phase", phase}}, phase_duration[static_cast<size_t>(i)]);
+  }
+  for (int i = 0; i < kFlushPhases; ++i) {
+    const std::string phase(Name(static_cast<FlushPhase>(i)));
+    counter("h2bd_flush_errors_total", "Cycles that failed, by the phase that failed.",
+            {{"phase", phase}}, phase_errors[static_cast<size_t>(i)]);
+  }
+  visitor.OnHistogram("h2bd_flush_inode_duration_seconds",
+                      "Time to flush one inode with its tables.", {}, inode_duration);
+  static constexpr char kInodes[] = "h2bd_flush_inodes_total";
+  static constexpr char kInodesHelp[] = "Inodes that cycles worked on.";
+  counter(kInodes, kInodesHelp, {{"op", "flushed"}}, inodes_flushed);
+  counter(kInodes, kInodesHelp, {{"op", "created"}}, inodes_created);
+  counter(kInodes, kInodesHelp, {{"op", "deleted"}}, inodes_deleted);
+  counter(kInodes, kInodesHelp, {{"op", "failed"}}, inodes_failed);
+  counter("h2bd_flush_data_blocks_total", "Logical blocks stored.", {}, data_blocks);
+  counter("h2bd_flush_data_stored_bytes_total", "Bytes of stored logical blocks after compression.",
+          {}, data_bytes);
+  counter("h2bd_flush_hole_blocks_total", "Logical blocks that were all zero and became holes.", {},
+          hole_blocks);
+  counter("h2bd_flush_filled_blocks_total",
+          "Logical blocks whose missing bytes were fetched from below.", {}, filled_blocks);
+  static constexpr char kSyncs[] = "h2bd_sync_requests_total";
+  counter(kSyncs, "Sync requests by result.", {{"result", "ok"}}, sync_ok);
+  counter(kSyncs, "Sync requests by result.", {{"result", "error"}}, sync_failed);
+  visitor.OnHistogram("h2bd_sync_wait_seconds", "Time a Sync waited for durability.", {},
+                      sync_wait);
+  visitor.OnHistogram("h2bd_sync_group_size", "Syncs answered by one cycle.", {}, sync_group);
+  gauge("h2bd_commit_header_slot", "Slot of the last confirmed volume header.", header_slot);
+  gauge("h2bd_commit_mirror_tid", "mirror_tid of the last confirmed volume header.", mirror_tid);
+  gauge("h2bd_commit_freemap_tid", "freemap_tid of the last confirmed volume header.", freemap_tid);
+  gauge("h2bd_commit_header_outcome_unknown", "1 while the outcome of a header write is unknown.",
+        outcome_unknown);
+  gauge("h2bd_commit_failed_publishes_consecutive",
+        "Publishes that failed since the last good one.", failed_publishes);
+  gauge("h2bd_commit_freemap_rotations_left", "Free copies of the freemap block that has least.",
+        rotations_left);
+  gauge("h2bd_durable_opseq", "Last operation that is durable.", durable_opseq);
+}
+
+}  // namespace h2bd

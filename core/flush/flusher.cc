@@ -1,0 +1,279 @@
+#include "core/flush/flusher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace h2bd {
+
+// What one cycle knows. It dies with the cycle; what must survive a failure is in the flusher.
+struct Flusher::Cycle {
+  absl::Duration began;
+  FlushTids tids;
+  TransGate::Cut cut;
+  std::vector<DiskFlush> disks;
+  std::vector<Blockref> changed_roots;
+  std::array<Blockref, 4> sroot_blockset{};
+  Freemap::Flushed freemap;
+  std::unique_ptr<VolumeData> image;
+  bool empty = false;
+  SyncResult sync;
+};
+
+Flusher::Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid)
+    : parts_(parts),
+      data_stage_(parts.store, parts.cache, parts.executor, metrics_),
+      header_(std::make_unique<VolumeData>(header)),
+      next_modify_tid_(first_modify_tid.v) {
+  last_published_.mirror_tid = header.mirror_tid;
+  last_published_.header_slot = parts_.ring.confirmed_slot();
+  metrics_.mirror_tid.Set(static_cast<int64_t>(header.mirror_tid.v));
+  metrics_.freemap_tid.Set(static_cast<int64_t>(header.freemap_tid.v));
+  metrics_.header_slot.Set(parts_.ring.confirmed_slot());
+}
+
+template <class Body>
+absl::Status Flusher::Phase(Cycle& cycle, FlushPhase phase, Body body) {
+  const auto index = static_cast<size_t>(phase);
+  const absl::Duration began = parts_.clock.MonotonicNow();
+  const absl::Status status = body();
+  const absl::Duration took = parts_.clock.MonotonicNow() - began;
+  // A cycle that finds nothing to do is no cycle: its phases are not counted.
+  if (cycle.empty) return status;
+  cycle.sync.phases[index] = took;
+  metrics_.phase_duration[index].Observe(took);
+  if (status.ok()) return status;
+  metrics_.phase_errors[index].Add();
+  parts_.logger.Error("flush phase failed", {{"phase", std::string(Name(phase))},
+                                             {"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)},
+                                             {"error", status.ToString()}});
+  return Annotate(status, absl::StrCat("flush phase ", Name(phase)));
+}
+
+CycleResult Flusher::RunCycle() {
+  Cycle cycle;
+  cycle.began = parts_.clock.MonotonicNow();
+  if (!failure_.ok()) return Failed(cycle, failure_, /*fail_stop=*/true);
+
+  // The id of this publish: above every header on media, valid or not (F-216, F-218).
+  const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
+  cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
+  if (last_tid + 1 >= kTidLimit || next_modify_tid_ >= kTidLimit) {
+    return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
+  }
+
+  absl::Status status = Phase(cycle, FlushPhase::kCut, [&] { return Cut(cycle); });
+  if (cycle.empty) {
+    metrics_.cycles_empty.Add();
+    CycleResult result{.cut = cycle.cut.opseq, .empty = true, .sync = last_published()};
+    result.sync.durable_opseq = cycle.cut.opseq;
+    return result;
+  }
+  ++next_modify_tid_;
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kInodes, [&] { return FlushInodes(cycle); });
+  }
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kPfsRoots, [&] { return FlushPfsRoots(cycle); });
+  }
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kSuperRoot, [&] { return FlushSuperRoot(cycle); });
+  }
+  // Up to here nothing but unreferenced blocks was written: the next cycle can take everything
+  // again (I-26).
+  if (!status.ok()) return Failed(cycle, std::move(status), /*fail_stop=*/false);
+
+  // The seal: no block is allocated from here to the end of the cycle (F-205, F-207).
+  status = Phase(cycle, FlushPhase::kFreemap, [&] { return FlushFreemap(cycle); });
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kHeaderImage, [&] {
+      MakeHeaderImage(cycle);
+      return absl::OkStatus();
+    });
+  }
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kWriteout, [&] { return parts_.dio.Drain(); });
+  }
+  if (status.ok()) {
+    status = Phase(cycle, FlushPhase::kBarrier1, [&] { return parts_.devices.SyncAll(); });
+  }
+  if (status.ok()) status = PublishHeader(cycle);
+  if (!status.ok()) return Failed(cycle, std::move(status), /*fail_stop=*/true);
+
+  FinishCycle(cycle);
+  return CycleResult{.cut = cycle.cut.opseq, .sync = cycle.sync};
+}
+
+absl::Status Flusher::Cut(Cycle& cycle) {
+  parts_.freemap.BeginCycle();
+  cycle.cut = parts_.gate.TakeCut();
+  std::vector<std::shared_ptr<Disk>> disks = parts_.dirty.Take(cycle.cut.frozen);
+  for (std::shared_ptr<Disk>& disk : carried_disks_) {
+    if (std::find(disks.begin(), disks.end(), disk) == disks.end())
+      disks.push_back(std::move(disk));
+  }
+  carried_disks_.clear();
+  for (std::shared_ptr<Disk>& disk : disks) {
+    std::shared_ptr<const DirtyGeneration> frozen = disk->Freeze(cycle.cut.frozen);
+    if (frozen != nullptr) cycle.disks.push_back({std::move(disk), std::move(frozen)});
+  }
+  cycle.empty = cycle.disks.empty() && !publish_pending_ && carried_names_.touched.empty() &&
+                !parts_.names.HasPending(cycle.cut.frozen);
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::FlushInodes(Cycle& cycle) {
+  H2_RETURN_IF_ERROR(parts_.names.Apply(cycle.cut.frozen, cycle.tids, carried_names_));
+
+  // A disk whose deletion is in this cut has nothing to write. (One that is deleted after the cut
+  // has: until the next header it exists, and what was acknowledged for it is in this one.)
+  absl::flat_hash_set<DiskId> removed;
+  for (const auto& [pfs, inum] : carried_names_.removed) removed.insert(DiskId{pfs->key(), inum});
+  std::vector<DiskFlush> alive;
+  for (const DiskFlush& flush : cycle.disks) {
+    if (!removed.contains(flush.disk->id())) alive.push_back(flush);
+  }
+  H2_RETURN_IF_ERROR(data_stage_.Run(alive, cycle.tids));
+  for (const DiskFlush& flush : alive) {
+    H2_RETURN_IF_ERROR(FlushInode(flush.disk->pfs(), flush.disk->inode(), cycle));
+  }
+  for (const auto& [pfs, inode] : carried_names_.touched) {
+    H2_RETURN_IF_ERROR(FlushInode(*pfs, *inode, cycle));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::FlushInode(Pfs& pfs, Inode& inode, Cycle& cycle) {
+  const absl::Duration began = parts_.clock.MonotonicNow();
+  const absl::StatusOr<Inode::Flushed> flushed = inode.Flush(cycle.tids, parts_.executor);
+  absl::Status status = flushed.status();
+  // Also when nothing changed just now: a cycle that failed may have flushed it and not indexed it.
+  if (status.ok()) status = pfs.PutIndex(flushed->bref);
+  (status.ok() ? metrics_.inodes_flushed : metrics_.inodes_failed).Add();
+  metrics_.inode_duration.Observe(parts_.clock.MonotonicNow() - began);
+  return Annotate(status, absl::StrCat("inode ", inode.meta().inum.v, " of PFS ", pfs.label()));
+}
+
+absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
+  for (Pfs* pfs : parts_.pfses.all()) {
+    if (!pfs->root().modified()) continue;
+    absl::StatusOr<Inode::Flushed> flushed = pfs->Flush(cycle.tids, parts_.executor);
+    if (!flushed.ok()) return Annotate(flushed.status(), absl::StrCat("PFS ", pfs->label()));
+    cycle.changed_roots.push_back(flushed->bref);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::FlushSuperRoot(Cycle& cycle) {
+  // A root that an aborted cycle has flushed already is not modified any more, but the super-root
+  // may not know its blockref: hand in all of them, unchanged ones cost nothing.
+  cycle.changed_roots.clear();
+  for (Pfs* pfs : parts_.pfses.all()) cycle.changed_roots.push_back(pfs->root().bref());
+  H2_ASSIGN_OR_RETURN(cycle.sroot_blockset, parts_.pfses.FlushSuperRoot(
+                                                cycle.tids, cycle.changed_roots, parts_.executor));
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::FlushFreemap(Cycle& cycle) {
+  H2_ASSIGN_OR_RETURN(cycle.freemap, parts_.freemap.Flush(cycle.tids, parts_.ring.entries()));
+  return absl::OkStatus();
+}
+
+void Flusher::MakeHeaderImage(Cycle& cycle) {
+  cycle.image = std::make_unique<VolumeData>(*header_);
+  cycle.image->sroot_blockset = cycle.sroot_blockset;
+  cycle.image->freemap_blockset = cycle.freemap.blockset;
+  cycle.image->allocator_free = cycle.freemap.allocator_free;
+  // Equal in every header of ours, so that no reference mount ever needs recovery (I-22, F-208).
+  cycle.image->mirror_tid = cycle.tids.mirror_tid;
+  cycle.image->freemap_tid = cycle.tids.mirror_tid;
+  SealVolumeData(*cycle.image);
+}
+
+absl::Status Flusher::PublishHeader(Cycle& cycle) {
+  HeaderRing::PublishTimes times{};
+  const absl::StatusOr<int> slot = parts_.ring.Publish(*cycle.image, &times);
+  const auto observe = [&](FlushPhase phase, absl::Duration took) {
+    cycle.sync.phases[static_cast<size_t>(phase)] = took;
+    metrics_.phase_duration[static_cast<size_t>(phase)].Observe(took);
+  };
+  observe(FlushPhase::kHeader, times.header);
+  observe(FlushPhase::kBarrier2, times.barrier2);
+  parts_.freemap.Published(cycle.tids.mirror_tid, slot.ok());
+  if (!slot.ok()) {
+    metrics_.phase_errors[static_cast<size_t>(FlushPhase::kHeader)].Add();
+    metrics_.outcome_unknown.Set(1);
+    metrics_.failed_publishes.Add(1);
+    parts_.logger.Error("volume header not confirmed; its outcome is unknown",
+                        {{"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)},
+                         {"error", slot.status().ToString()}});
+    return Annotate(slot.status(), "publishing the volume header");
+  }
+  cycle.sync.header_slot = *slot;
+  return absl::OkStatus();
+}
+
+void Flusher::FinishCycle(Cycle& cycle) {
+  header_ = std::move(cycle.image);
+  publish_pending_ = false;
+  metrics_.inodes_deleted.Add(carried_names_.removed.size());
+  carried_names_ = {};
+  for (const DiskFlush& flush : cycle.disks) {
+    const Disk::Cost freed = flush.disk->Published();
+    parts_.budget.Release(static_cast<uint64_t>(freed.memory_bytes));
+    parts_.freemap.Unreserve(freed.reserved_bytes);
+  }
+  for (Pfs* pfs : parts_.pfses.all()) pfs->TrimInodes(1024);
+
+  cycle.sync.durable_opseq = cycle.cut.opseq;
+  cycle.sync.mirror_tid = header_->mirror_tid;
+  cycle.sync.ran_cycle = true;
+  metrics_.cycles_ok.Add();
+  metrics_.cycle_duration.Observe(parts_.clock.MonotonicNow() - cycle.began);
+  metrics_.header_slot.Set(cycle.sync.header_slot);
+  metrics_.mirror_tid.Set(static_cast<int64_t>(header_->mirror_tid.v));
+  metrics_.freemap_tid.Set(static_cast<int64_t>(header_->freemap_tid.v));
+  metrics_.rotations_left.Set(parts_.freemap.rotations_left(parts_.ring.entries()));
+  absl::MutexLock lock(&mu_);
+  last_published_ = cycle.sync;
+  last_published_.ran_cycle = false;
+}
+
+CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
+  CycleResult result{.cut = cycle.cut.opseq};
+  // Every disk of the cycle stays frozen; the next cycle takes it again.
+  for (const DiskFlush& flush : cycle.disks) carried_disks_.push_back(flush.disk);
+  if (!fail_stop) {
+    metrics_.cycles_aborted.Add();
+    publish_pending_ = true;
+    result.status = std::move(status);
+    return result;
+  }
+  if (failure_.ok()) {
+    metrics_.cycles_error.Add();
+    failure_ = WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "the volume takes no more writes after a failed commit; reads go on. First error: ",
+            status.message())),
+        kReasonReadOnlyFailstop);
+    parts_.logger.Error("fail-stop: the volume is read-only until it is opened again",
+                        {{"error", status.ToString()}});
+  }
+  result.status = failure_;
+  result.cut = parts_.gate.opseq();
+  result.failed_volume = true;
+  return result;
+}
+
+Tid Flusher::mirror_tid() const {
+  absl::MutexLock lock(&mu_);
+  return last_published_.mirror_tid;
+}
+
+SyncResult Flusher::last_published() const {
+  absl::MutexLock lock(&mu_);
+  return last_published_;
+}
+
+}  // namespace h2bd

@@ -1,0 +1,113 @@
+// The flush cycle: from the cut to the barrier after the volume header (spec 04 section 6.1).
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/synchronization/mutex.h"
+#include "core/base/executor.h"
+#include "core/base/log.h"
+#include "core/flush/data_stage.h"
+#include "core/flush/flush_metrics.h"
+#include "core/flush/flush_types.h"
+#include "core/freemap/freemap.h"
+#include "core/pfs/namespace.h"
+#include "core/pfs/pfs.h"
+#include "core/strategy/disk.h"
+#include "core/trans/byte_budget.h"
+#include "core/volhdr/header_ring.h"
+
+namespace h2bd {
+
+// Everything a cycle works on. Outlives the flusher.
+struct FlusherParts {
+  DeviceSet& devices;
+  Dio& dio;
+  HeaderRing& ring;
+  Freemap& freemap;
+  BlockStore& store;
+  PfsTable& pfses;
+  Namespace& names;
+  TransGate& gate;
+  DirtyRegistry& dirty;
+  BlockCache& cache;
+  ByteBudget& budget;
+  Executor& executor;  // flusher pool; one worker is the deterministic mode
+  Clock& clock;
+  Logger& logger;
+};
+
+// How one cycle ended.
+struct CycleResult {
+  absl::Status status;
+  OpSeq cut;  // S_k
+  bool empty =
+      false;  // nothing was dirty: no I/O was done, everything up to `cut` was durable already
+  // Fail-stop: the volume takes no more writes (spec 04 section 6.3 point 5). `status` says why.
+  bool failed_volume = false;
+  SyncResult sync;
+};
+
+// One cycle at a time (core/flush/group_commit.h sees to it).
+//
+// The order of the phases is the whole of crash safety:
+//  1. every block of the new tree, freemap included, is on every device before a header points at
+//  it;
+//  2. nothing that a header in the ring can reach is overwritten: blocks are copy-on-write, freemap
+//  blocks
+//     rotate through copies that no ring header names, the header goes to a slot that is not the
+//     confirmed one;
+//  3. a Sync is answered after the barrier that follows the header.
+// An error up to the seal leaves everything dirty for the next cycle, and the last header valid. An
+// error from the first device write that must not fail (P8) on makes the volume read-only for good:
+// what the device holds is unknown then.
+class Flusher {
+ public:
+  // `header` is the header on media, of which the next one is made.
+  Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid);
+
+  CycleResult RunCycle();
+
+  // A cycle must publish even if no disk is dirty, e.g. after recovery.
+  void RequirePublish() { publish_pending_ = true; }
+  FlushMetrics& metrics() { return metrics_; }
+  // Of the last confirmed header.
+  Tid mirror_tid() const ABSL_LOCKS_EXCLUDED(mu_);
+  SyncResult last_published() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Cycle;
+  absl::Status Cut(Cycle& cycle);
+  absl::Status FlushInodes(Cycle& cycle);
+  absl::Status FlushInode(Pfs& pfs, Inode& inode, Cycle& cycle);
+  absl::Status FlushPfsRoots(Cycle& cycle);
+  absl::Status FlushSuperRoot(Cycle& cycle);
+  absl::Status FlushFreemap(Cycle& cycle);
+  void MakeHeaderImage(Cycle& cycle);
+  absl::Status PublishHeader(Cycle& cycle);
+  void FinishCycle(Cycle& cycle);
+  // Runs one phase: measures it, remembers the first error and where it was.
+  template <class Body>
+  absl::Status Phase(Cycle& cycle, FlushPhase phase, Body body);
+  CycleResult Failed(Cycle& cycle, absl::Status status, bool fail_stop);
+
+  FlusherParts parts_;
+  DataStage data_stage_;
+  FlushMetrics metrics_;
+  std::unique_ptr<VolumeData> header_;  // last confirmed
+  uint64_t next_modify_tid_;
+  bool publish_pending_ = false;
+  absl::Status failure_;  // fail-stop
+
+  // What a failed cycle leaves to the next one.
+  std::vector<std::shared_ptr<Disk>> carried_disks_;
+  Namespace::Applied carried_names_;
+
+  mutable absl::Mutex mu_;
+  SyncResult last_published_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace h2bd

@@ -1,0 +1,86 @@
+// When cycles run, and who is answered by which (spec 04 section 8.6).
+#pragma once
+
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "core/flush/flusher.h"
+
+namespace h2bd {
+
+struct GroupCommitOptions {
+  bool manual = false;                    // no thread: cycles run inside SyncTo and RunNow
+  absl::Duration age = absl::Seconds(5);  // the oldest change starts a cycle; ZeroDuration: never
+};
+
+// Starts cycles because a Sync waits, because dirty data is old, or because memory is short; at
+// most one runs and one is asked for (F-312). A Sync is answered by the first cycle whose cut
+// covers it (F-311), with that cycle's outcome (F-313). Thread-safe.
+class GroupCommit {
+ public:
+  using Done = absl::AnyInvocable<void(absl::StatusOr<SyncResult>)>;
+
+  // `on_failed` runs once, when the volume fails; the flusher outlives the object.
+  GroupCommit(Flusher& flusher, DirtyRegistry& dirty, Clock& clock,
+              const GroupCommitOptions& options,
+              absl::AnyInvocable<void(const absl::Status&)> on_failed);
+  // Calls Stop.
+  ~GroupCommit();
+  GroupCommit(const GroupCommit&) = delete;
+  GroupCommit& operator=(const GroupCommit&) = delete;
+
+  // Calls `done` once everything up to `target` is durable, or with the error of the cycle that
+  // should have made it so. Runs on the cycle's thread, or before SyncTo returns when nothing is to
+  // be done.
+  void SyncTo(OpSeq target, Done done) ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
+  // Wants a cycle soon; returns at once. After a failed cycle it waits for the back-off.
+  void Request() ABSL_LOCKS_EXCLUDED(mu_);
+  // Something became dirty while nothing was: the age starts to count.
+  void NoteDirty() ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs one cycle on the calling thread.
+  CycleResult RunNow() ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
+  // Ends the thread. Syncs that still wait get kFailedPrecondition, reason VOLUME_CLOSED.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
+
+  OpSeq durable() const ABSL_LOCKS_EXCLUDED(mu_);
+  // OK, or why the volume takes no more writes.
+  absl::Status failure() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  struct Waiter {
+    OpSeq target;
+    absl::Duration since;
+    Done done;
+  };
+  void Work();
+  bool ShouldWake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // How long the thread may sleep.
+  absl::Duration NextDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Settle(const CycleResult& result) ABSL_LOCKS_EXCLUDED(mu_);
+  void Answer(Waiter& waiter, const absl::StatusOr<SyncResult>& result);
+
+  Flusher& flusher_;
+  DirtyRegistry& dirty_;
+  Clock& clock_;
+  const GroupCommitOptions options_;
+  absl::AnyInvocable<void(const absl::Status&)> on_failed_;
+  absl::Mutex cycle_mu_;  // held while a cycle runs; before mu_
+  mutable absl::Mutex mu_;
+  std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
+  OpSeq durable_ ABSL_GUARDED_BY(mu_);
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);
+  bool sync_wanted_ ABSL_GUARDED_BY(mu_) = false;
+  bool pressure_ ABSL_GUARDED_BY(mu_) = false;
+  bool noted_dirty_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  int failed_in_a_row_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Duration retry_at_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
+  std::thread thread_;
+};
+
+}  // namespace h2bd

@@ -1,0 +1,85 @@
+#include "core/strategy/generation.h"
+
+#include <algorithm>
+
+#include "core/strategy/disk.h"
+
+namespace h2bd {
+
+DirtyBlock& DirtyGeneration::At(uint64_t block) {
+  const auto it = blocks.find(block);
+  if (it != blocks.end()) return it->second;
+  return blocks.emplace(block, DirtyBlock(holes.Contains(block))).first->second;
+}
+
+void DirtyGeneration::Punch(uint64_t first, uint64_t last) {
+  auto it = blocks.lower_bound(first);
+  while (it != blocks.end() && it->first < last) {
+    memory_bytes -= it->second.memory_bytes();
+    it = blocks.erase(it);
+  }
+  holes.Add(first, last);
+}
+
+void DirtyGeneration::Absorb(DirtyGeneration&& newer) {
+  // Both were charged in full and are given back in full, although together they may need less.
+  const uint64_t charged = memory_bytes + newer.memory_bytes;
+  id = newer.id;
+  for (const auto& [first, last] : newer.holes.intervals()) Punch(first, last);
+  for (auto& [number, block] : newer.blocks) {
+    const auto it = blocks.find(number);
+    if (it == blocks.end()) {
+      blocks.emplace(number, std::move(block));
+    } else {
+      it->second.Absorb(block);
+    }
+  }
+  memory_bytes = charged;
+  if (newer.size.has_value()) size = newer.size;
+  if (newer.mtime.has_value()) mtime = newer.mtime;
+  reserved_bytes += newer.reserved_bytes;
+}
+
+void DirtyRegistry::Add(Generation generation, std::shared_ptr<Disk> disk) {
+  bool first = false;
+  {
+    absl::MutexLock lock(&mu_);
+    first = generations_.empty();
+    Entry& entry = generations_[generation];
+    if (entry.disks.empty()) entry.first_change = clock_.MonotonicNow();
+    entry.disks.push_back(std::move(disk));
+  }
+  if (first) on_first_();
+}
+
+std::vector<std::shared_ptr<Disk>> DirtyRegistry::Take(Generation frozen) {
+  std::vector<std::shared_ptr<Disk>> disks;
+  {
+    absl::MutexLock lock(&mu_);
+    while (!generations_.empty() && generations_.begin()->first <= frozen) {
+      for (std::shared_ptr<Disk>& disk : generations_.begin()->second.disks) {
+        disks.push_back(std::move(disk));
+      }
+      generations_.erase(generations_.begin());
+    }
+  }
+  std::sort(disks.begin(), disks.end(),
+            [](const auto& a, const auto& b) { return a->id() < b->id(); });
+  disks.erase(std::unique(disks.begin(), disks.end()), disks.end());
+  return disks;
+}
+
+std::optional<absl::Duration> DirtyRegistry::OldestChange() const {
+  absl::MutexLock lock(&mu_);
+  if (generations_.empty()) return std::nullopt;
+  return generations_.begin()->second.first_change;
+}
+
+size_t DirtyRegistry::size() const {
+  absl::MutexLock lock(&mu_);
+  size_t n = 0;
+  for (const auto& [id, entry] : generations_) n += entry.disks.size();
+  return n;
+}
+
+}  // namespace h2bd
