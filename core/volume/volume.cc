@@ -1,0 +1,247 @@
+#include "core/volume/volume.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "core/volume/recovery.h"
+#include "core/volume/volume_impl.h"
+
+namespace h2bd {
+namespace {
+
+size_t FlusherThreads(const VolumeOptions& options) {
+  if (options.manual_cycles) return 1;
+  if (options.flusher_threads != 0) return options.flusher_threads;
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 8);
+}
+
+// DATA, the only PFS besides LOCAL, or none.
+std::string DefaultPfs(const std::string& wanted, PfsTable& pfses) {
+  if (!wanted.empty()) return wanted;
+  std::vector<std::string> labels;
+  for (const PfsInfo& pfs : pfses.List()) {
+    if (pfs.label == "DATA") return pfs.label;
+    if (pfs.label != "LOCAL" && pfs.subtype == 0) labels.push_back(pfs.label);
+  }
+  return labels.size() == 1 ? labels.front() : "";
+}
+
+absl::Status ClosedError() {
+  return WithReason(absl::FailedPreconditionError("the volume is closed"), kReasonClosed);
+}
+
+}  // namespace
+
+Volume::Volume() = default;
+
+Volume::~Volume() {
+  if (impl_ != nullptr) impl_->Close().IgnoreError();  // whoever wants to know calls Close before
+}
+
+absl::StatusOr<std::unique_ptr<Volume>> Volume::Open(
+    std::vector<std::unique_ptr<BlockDevice>> devices, const VolumeOptions& options,
+    const VolumeEnv& env) {
+  std::unique_ptr<Volume> volume(new Volume());
+  volume->impl_ = std::make_unique<Impl>(options, env);
+  H2_RETURN_IF_ERROR(volume->impl_->Open(std::move(devices)));
+  return volume;
+}
+
+absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> devices) {
+  Logger& logger = *env.logger;
+  H2_ASSIGN_OR_RETURN(set, AssembleVolumeSet(std::move(devices), logger));
+  read_only = options.read_only || set.devices->read_only();
+  ring = std::make_unique<HeaderRing>(*set.devices, set, logger);
+  if (!read_only) {
+    if (ring->slot_count() == 1 && !options.allow_one_header_slot) {
+      return WithReason(
+          absl::FailedPreconditionError(absl::StrCat(
+              "the volume has a single header slot (", FormatBytes(set.header->volu_size),
+              "; two slots need 2 GiB + 4 MiB, four need 6 GiB + 4 MiB): a torn header write could "
+              "lose it; open it read-only, or allow one header slot explicitly")),
+          kReasonOneHeaderSlot);
+    }
+    H2_RETURN_IF_ERROR(ring->Fence());
+  }
+  DioOptions dio_options;
+  dio_options.writer_threads = options.manual_cycles ? 0 : 1;
+  dio = std::make_unique<Dio>(*set.devices, dio_options, logger);
+  if (!read_only) {
+    H2_ASSIGN_OR_RETURN(freemap, Freemap::Open(*set.header, *ring, *dio, logger));
+  }
+  BlockAllocator& allocator = read_only ? static_cast<BlockAllocator&>(refusing) : *freemap;
+  store = std::make_unique<BlockStore>(*dio, allocator, set.header->address_space());
+  chains = std::make_unique<ChainCache>(options.chain_cache_bytes);
+  H2_ASSIGN_OR_RETURN(pfses, PfsTable::Open(*set.header, *store, *chains, logger));
+  default_pfs = DefaultPfs(options.default_pfs, *pfses);
+
+  cache = std::make_unique<BlockCache>(options.block_cache_bytes);
+  gate = std::make_unique<TransGate>(*env.clock);
+  dirty = std::make_unique<DirtyRegistry>(*env.clock, [this] {
+    if (commit != nullptr) commit->NoteDirty();
+  });
+  budget = std::make_unique<ByteBudget>(
+      options.dirty_limit_bytes,
+      static_cast<uint64_t>(static_cast<double>(options.dirty_limit_bytes) *
+                            options.flush_start_fraction),
+      *env.clock, [this] {
+        if (commit != nullptr) commit->Request();
+      });
+  names = std::make_unique<Namespace>(*store, *env.clock);
+  transactions = std::make_unique<TransactionTable>(options.transactions, *env.clock);
+  if (!options.manual_cycles) read_ahead = std::make_unique<ThreadPool>("h2bd-ra", 2);
+  context = std::make_unique<StrategyContext>(
+      StrategyContext{*store, *cache, *dirty, *env.clock, read_ahead.get()});
+  return read_only ? absl::OkStatus() : OpenForWriting();
+}
+
+absl::Status Volume::Impl::OpenForWriting() {
+  if (options.manual_cycles) {
+    flusher_pool = std::make_unique<InlineExecutor>();
+  } else {
+    flusher_pool = std::make_unique<ThreadPool>("h2bd-fl", FlusherThreads(options));
+  }
+  FlusherParts parts{*set.devices, *dio,          *ring,      *freemap,   *store,
+                     *pfses,       *names,        *gate,      *dirty,     *cache,
+                     *budget,      *flusher_pool, *env.clock, *env.logger};
+  flusher = std::make_unique<Flusher>(parts, *set.header, Tid(pfses->HighestModifyTid().v + 1));
+  H2_ASSIGN_OR_RETURN(const uint64_t recovered, RecoverFreemap(*set.header, *store, *freemap));
+  metrics.recovered_blocks.Set(static_cast<int64_t>(recovered));
+  if (recovered != 0) {
+    env.logger->Warning("the freemap lagged behind the topology; blocks were marked allocated",
+                        {{"blocks", absl::StrCat(recovered)}});
+    flusher->RequirePublish();
+  }
+  commit = std::make_unique<GroupCommit>(
+      *flusher, *dirty, *env.clock,
+      GroupCommitOptions{.manual = options.manual_cycles, .age = options.flush_age},
+      [this](const absl::Status& why) { budget->Close(why); });
+  return absl::OkStatus();
+}
+
+Volume::Impl::~Impl() {
+  // Threads first: they use everything else.
+  if (commit != nullptr) commit->Stop();
+  read_ahead.reset();
+  commit.reset();
+  flusher.reset();
+  flusher_pool.reset();
+  dirty.reset();
+  // A handle that is still about would use what goes now.
+  absl::MutexLock lock(&disks_mu);
+  for (const auto& [id, disk] : disks) H2_ASSERT(disk.use_count() == 1);
+}
+
+absl::Status Volume::Close() { return impl_->Close(); }
+
+absl::Status Volume::Impl::Close() {
+  absl::MutexLock lock(&close_mu);
+  if (closed) return close_status;
+  closed = true;
+  closing = true;
+  if (commit == nullptr) return absl::OkStatus();
+  transactions->AbortAll();
+  budget->Close(ClosedError());
+  close_status = commit->RunNow().status;
+  commit->Stop();
+  return close_status;
+}
+
+absl::Status Volume::Impl::CheckOpen() const { return closing ? ClosedError() : absl::OkStatus(); }
+
+absl::Status Volume::Impl::CheckWritable() const {
+  if (read_only) {
+    return WithReason(absl::FailedPreconditionError("the volume is open read-only"),
+                      kReasonReadOnly);
+  }
+  H2_RETURN_IF_ERROR(CheckOpen());
+  return commit->failure();
+}
+
+absl::Status Volume::RunCycle() {
+  H2_ASSERT(impl_->options.manual_cycles);
+  H2_RETURN_IF_ERROR(impl_->CheckWritable());
+  return impl_->commit->RunNow().status;
+}
+
+std::vector<PfsInfo> Volume::ListPfs() const { return impl_->pfses->List(); }
+
+VolumeStatus Volume::GetStatus() {
+  Impl& v = *impl_;
+  VolumeStatus status;
+  status.fsid = FormatUuid(v.set.header->fsid);
+  status.version = v.set.header->version;
+  status.total_bytes = v.set.header->address_space();
+  for (size_t i = 0; i < v.set.devices->size(); ++i) {
+    status.devices.push_back(v.set.devices->device(i).name());
+  }
+  status.header_slots = v.ring->slot_count();
+  status.header_slot = v.set.slot;
+  status.mirror_tid = v.set.header->mirror_tid;
+  status.freemap_tid = v.set.header->freemap_tid;
+  status.read_only = v.read_only;
+  if (!v.read_only) {
+    const SyncResult last = v.flusher->last_published();
+    status.header_slot = last.header_slot;
+    status.mirror_tid = last.mirror_tid;
+    if (last.durable_opseq.v != 0) status.freemap_tid = last.mirror_tid;
+    status.space = v.freemap->usage();
+    status.durable_opseq = v.commit->durable();
+    status.failure = v.commit->failure();
+  }
+  status.opseq = v.gate->opseq();
+  status.dirty_bytes = v.budget->used();
+  status.dirty_limit_bytes = v.budget->limit();
+  status.cached_block_bytes = v.cache->bytes();
+  status.cached_chain_bytes = v.chains->bytes();
+  status.pfses = v.pfses->List();
+  status.default_pfs = v.default_pfs;
+  return status;
+}
+
+void Volume::Describe(MetricVisitor& visitor) const {
+  const Impl& v = *impl_;
+  const auto gauge = [&](const char* name, const char* help, double value) {
+    visitor.OnGauge(name, help, {}, value);
+  };
+  if (v.flusher != nullptr) v.flusher->metrics().Describe(visitor);
+  if (v.freemap != nullptr) v.freemap->Describe(visitor);
+  v.dio->Describe(visitor);
+  v.cache->Describe(visitor);
+  v.transactions->Describe(visitor);
+  gauge("h2bd_opseq", "Last operation that was applied.", static_cast<double>(v.gate->opseq().v));
+  visitor.OnHistogram("h2bd_cut_hold_seconds", "Time for which a cut held up new operations.", {},
+                      v.gate->cut_hold());
+  gauge("h2bd_dirty_bytes", "Memory of acknowledged data that is not durable yet.",
+        static_cast<double>(v.budget->used()));
+  gauge("h2bd_dirty_limit_bytes", "Dirty bytes above which writers wait.",
+        static_cast<double>(v.budget->limit()));
+  gauge("h2bd_dirty_disks", "Disks with changes that no cycle has taken.",
+        static_cast<double>(v.dirty->size()));
+  visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
+                      {{"resource", "dirty_bytes"}}, v.budget->waits());
+  gauge("h2bd_chain_cache_bytes", "Memory of tables of blockrefs.",
+        static_cast<double>(v.chains->bytes()));
+  gauge("h2bd_recovery_blocks_fixed", "Blocks that the last open had to mark allocated.",
+        static_cast<double>(v.metrics.recovered_blocks.value()));
+  const auto counter = [&](const char* name, const char* help, const char* op, const Counter& c) {
+    visitor.OnCounter(name, help, {{"op", op}}, static_cast<double>(c.value()));
+  };
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "read",
+          v.metrics.read_ops);
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "write",
+          v.metrics.write_ops);
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "zero",
+          v.metrics.zero_ops);
+  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "read",
+          v.metrics.read_bytes);
+  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "write",
+          v.metrics.write_bytes);
+  visitor.OnHistogram("h2bd_io_seconds", "Latency of disk operations inside the engine.",
+                      {{"op", "read"}}, v.metrics.read_latency);
+  visitor.OnHistogram("h2bd_io_seconds", "Latency of disk operations inside the engine.",
+                      {{"op", "write"}}, v.metrics.write_latency);
+}
+
+}  // namespace h2bd

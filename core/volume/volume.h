@@ -1,0 +1,221 @@
+// The face of core: everything that server/ calls. One Volume owns one HAMMER2 volume for reading,
+// or for reading and writing.
+//
+// All calls are thread-safe. Calls that may wait (for memory, for a cycle, for the device) say so
+// and take a deadline; they give kDeadlineExceeded when it passes and leave no half-done change.
+// Status codes are those of design section 8; reasons of kFailedPrecondition are in
+// core/base/status.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/metrics.h"
+#include "core/base/random.h"
+#include "core/device/block_device.h"
+#include "core/flush/flush_types.h"
+#include "core/freemap/freemap.h"
+#include "core/pfs/pfs.h"
+#include "core/strategy/disk.h"
+#include "core/trans/transactions.h"
+
+namespace h2bd {
+
+struct VolumeOptions {
+  bool read_only = false;
+  // Serve a volume with a single header slot read-write (F-217): a torn header write then depends
+  // on the shadow copy in the aux area. Refused with reason ONE_HEADER_SLOT otherwise.
+  bool allow_one_header_slot = false;
+
+  size_t flusher_threads = 0;  // 0: number of cores, at most 8. 1: deterministic
+  // No background thread at all: a cycle runs inside Sync (or RunCycle) on the caller's thread. For
+  // tests and simulation.
+  bool manual_cycles = false;
+
+  absl::Duration flush_age =
+      absl::Seconds(5);                     // oldest dirty data starts a cycle; ZeroDuration: off
+  uint64_t dirty_limit_bytes = 256 * kMiB;  // writers wait above it
+  double flush_start_fraction = 0.5;        // of dirty_limit_bytes starts a cycle
+  uint64_t block_cache_bytes = 512 * kMiB;  // clean logical blocks
+  uint64_t chain_cache_bytes = 256 * kMiB;  // tables
+  TransactionLimits transactions;
+  std::string default_pfs;  // "": DATA, or the only PFS that is not LOCAL
+};
+
+// Where the volume gets time, randomness and a log from. All outlive the volume.
+struct VolumeEnv {
+  Clock* clock = &SystemClock();
+  RandomSource* random = &SystemRandom();
+  Logger* logger = &NullLogger();
+};
+
+// A disk's name: a PFS label and a path in it. Disks lie in the root directory of their PFS;
+// regular files in its directories can be read and written by path, too, but not created or
+// removed.
+struct DiskName {
+  std::string pfs;   // "" stands for the default PFS
+  std::string path;  // "vm1"; components are joined by '/'
+
+  // "DATA/vm1" or "vm1" (default PFS) as the command line writes it: what stands before the first
+  // '/' is the PFS. kInvalidArgument for illegal labels and names.
+  static absl::StatusOr<DiskName> Parse(absl::string_view text);
+  std::string ToString() const;  // "DATA/vm1"
+};
+
+struct DiskInfo {
+  DiskName name;  // with the PFS spelled out
+  Inum inum;
+  uint64_t size_bytes = 0;
+  uint64_t stored_bytes = 0;  // as of the last cycle, metadata included
+  absl::Time create_time, modify_time;
+  CompMethod comp = CompMethod::kNone;
+  CheckMethod check = CheckMethod::kNone;
+  bool damaged = false;  // the inode cannot be read; only the name and its number are known
+};
+
+struct DiskList {
+  std::vector<DiskInfo> disks;
+  std::string next_page_token;  // "" at the end
+};
+
+struct CreateDiskOptions {
+  uint64_t size_bytes = 0;  // up to 2^62; need not be a multiple of anything
+};
+
+struct IoOptions {
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+struct VolumeStatus {
+  std::string fsid;
+  uint32_t version = 0;
+  uint64_t total_bytes = 0;
+  SpaceUsage space;
+  std::vector<std::string> devices;
+  int header_slot = 0, header_slots = 0;
+  Tid mirror_tid, freemap_tid;
+  OpSeq opseq, durable_opseq;
+  uint64_t dirty_bytes = 0, dirty_limit_bytes = 0;
+  uint64_t cached_block_bytes = 0, cached_chain_bytes = 0;
+  bool read_only = false;
+  absl::Status failure;  // not OK: fail-stop, with why (P4)
+  std::vector<PfsInfo> pfses;
+  std::string default_pfs;
+};
+
+class Volume {
+ public:
+  // Takes the devices of one volume, in any order. Read-write: fences the header ring, recovers the
+  // freemap where it lags, and only then returns. Errors of AssembleVolumeSet, kFailedPrecondition
+  // for what cannot be opened read-write.
+  static absl::StatusOr<std::unique_ptr<Volume>> Open(
+      std::vector<std::unique_ptr<BlockDevice>> devices, const VolumeOptions& options,
+      const VolumeEnv& env);
+  // Calls Close.
+  ~Volume();
+
+  // Refuses new work with reason VOLUME_CLOSED, aborts open transactions, runs a final cycle; OK
+  // only when everything acknowledged is durable. Idempotent.
+  absl::Status Close();
+
+  // --- disks
+  // -----------------------------------------------------------------------------------------
+  // Changes are visible at once, and durable with the next cycle like any write.
+
+  absl::StatusOr<DiskInfo> CreateDisk(const DiskName& name, const CreateDiskOptions& options);
+  absl::StatusOr<DiskInfo> GetDisk(const DiskName& name);
+  // Disks in the root directory of `pfs`, ordered by directory key. `page_size` 1..1000.
+  // kInvalidArgument for a token that no ListDisks gave.
+  absl::StatusOr<DiskList> ListDisks(const std::string& pfs, int page_size,
+                                     const std::string& page_token);
+  absl::StatusOr<DiskInfo> ResizeDisk(const DiskName& name, uint64_t size_bytes);
+  // Within one PFS. kAlreadyExists when the new name is taken.
+  absl::StatusOr<DiskInfo> RenameDisk(const DiskName& from, const DiskName& to);
+  // Works on a full volume. Open handles give kNotFound from then on.
+  absl::Status DeleteDisk(const DiskName& name);
+
+  // A handle for I/O; cheap to copy. Calls give kNotFound once the disk is deleted. All handles must be gone
+  // before the Volume is destroyed.
+  absl::StatusOr<DiskRef> OpenDisk(const DiskName& name);
+
+  // --- I/O
+  // -------------------------------------------------------------------------------------------
+  // Offsets and lengths are bytes, any alignment. kOutOfRange when the range does not lie within
+  // the disk, kInvalidArgument above kMaxIoBytes.
+  static constexpr uint64_t kMaxIoBytes = 32 * kMiB;
+
+  // All pieces as one write at `offset`: visible to every later read when it returns, durable after
+  // a Sync that begins later. May wait for memory, not for a running cycle; on a nearly full volume
+  // it may wait for a cycle that returns promised space before it gives kResourceExhausted.
+  absl::StatusOr<OpSeq> Write(const DiskRef& disk, uint64_t offset,
+                              std::span<const ConstByteSpan> pieces, const IoOptions& options);
+  absl::StatusOr<OpSeq> Write(const DiskRef& disk, uint64_t offset, ConstByteSpan bytes,
+                              const IoOptions& options) {
+    return Write(disk, offset, std::span<const ConstByteSpan>(&bytes, 1), options);
+  }
+  // Whether a write of `bytes` would go through now without waiting; a network thread uses it to
+  // decide who runs the write.
+  bool WouldWait(uint64_t bytes) const;
+  // Reads zeros afterwards. Any length up to the disk's size; whole blocks give their space back.
+  absl::StatusOr<OpSeq> WriteZeroes(const DiskRef& disk, uint64_t offset, uint64_t length,
+                                    const IoOptions& options);
+  // The same, as a hint: what it covers reads as zeros.
+  absl::StatusOr<OpSeq> Discard(const DiskRef& disk, uint64_t offset, uint64_t length,
+                                const IoOptions& options);
+  // Fills `into` from `offset`; holes give zeros. May wait for the device. kDataLoss names the
+  // damaged range.
+  absl::Status Read(const DiskRef& disk, uint64_t offset, ByteSpan into, const IoOptions& options);
+
+  // --- durability
+  // --------------------------------------------------------------------------------------
+  // Everything acknowledged before the call (on `disk`, or on the volume when it is null) survives
+  // power loss when the result is OK (P2). Shares cycles with other callers.
+  absl::StatusOr<SyncResult> Sync(const DiskRef& disk, const IoOptions& options);
+  // The same without waiting: `done` runs once, on a flusher thread or before SyncAsync returns.
+  void SyncAsync(const DiskRef& disk, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done);
+  // Waits until `seq` is durable.
+  absl::StatusOr<SyncResult> SyncTo(OpSeq seq, const IoOptions& options);
+  void SyncToAsync(OpSeq seq, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done);
+
+  // --- transactions (spec 04 section 9)
+  // ------------------------------------------------------------------
+  absl::StatusOr<TxnInfo> Begin(const TxnOptions& options);
+  // Staged: not visible to others before Commit. kAborted on a range that another open transaction
+  // has staged.
+  absl::Status TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
+                        std::span<const ConstByteSpan> pieces, const IoOptions& options);
+  absl::Status TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offset, uint64_t length,
+                              const IoOptions& options);
+  // Committed state with the transaction's own staging over it.
+  absl::Status TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, ByteSpan into,
+                       const IoOptions& options);
+  // All writes of all disks become visible and, in one cycle, durable as one (P3). Afterwards the
+  // state is APPLIED; with SyncTo(info.seq) it is DURABLE.
+  absl::StatusOr<TxnInfo> Commit(TxnId id, const IoOptions& options);
+  absl::StatusOr<TxnInfo> Abort(TxnId id);
+  absl::StatusOr<TxnInfo> GetTransaction(TxnId id);
+
+  // --- the rest
+  // ------------------------------------------------------------------------------------------
+  VolumeStatus GetStatus();
+  std::vector<PfsInfo> ListPfs() const;
+  // Runs one cycle now on the caller's thread (manual_cycles only).
+  absl::Status RunCycle();
+  // Walks all metrics; takes no lock that a cycle or a write holds for long and does no I/O.
+  void Describe(MetricVisitor& visitor) const;
+
+ private:
+  Volume();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace h2bd

@@ -1,0 +1,310 @@
+// Disks by name: create, find, list, resize, rename, delete.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "core/media/dirhash.h"
+#include "core/volume/volume_impl.h"
+
+namespace h2bd {
+namespace {
+
+// Disks that nobody holds are kept up to this many, for their read-ahead state and to save
+// look-ups.
+constexpr size_t kIdleDisks = 4096;
+constexpr int kPageSizeMax = 1000;
+
+absl::Status CheckDiskSize(uint64_t size) {
+  if (size <= kMaxDiskBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("disk size %d is not legal; legal are 0 to 2^62 (%d)", size, kMaxDiskBytes));
+}
+
+// Disks are made, renamed and removed in the root directory of a PFS only.
+absl::Status CheckRootName(const DiskName& name) {
+  return Annotate(CheckName(name.path, "disk name"), name.ToString());
+}
+
+absl::Status NoDisk(const std::string& what) {
+  return absl::NotFoundError(absl::StrCat("there is no disk ", what));
+}
+
+absl::Status HasOpenTransaction(const DiskName& name) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      name.ToString(), " has staged writes of an open transaction; commit or abort it first"));
+}
+
+}  // namespace
+
+absl::StatusOr<DiskName> DiskName::Parse(absl::string_view text) {
+  DiskName name;
+  const size_t slash = text.find('/');
+  if (slash == absl::string_view::npos) {
+    name.path = std::string(text);
+  } else {
+    name.pfs = std::string(text.substr(0, slash));
+    name.path = std::string(text.substr(slash + 1));
+    H2_RETURN_IF_ERROR(CheckName(name.pfs, "PFS label"));
+  }
+  for (const absl::string_view component : absl::StrSplit(name.path, '/')) {
+    H2_RETURN_IF_ERROR(CheckName(component, "disk name"));
+  }
+  return name;
+}
+
+std::string DiskName::ToString() const { return pfs.empty() ? path : absl::StrCat(pfs, "/", path); }
+
+absl::StatusOr<Pfs*> Volume::Impl::FindPfs(const std::string& label) {
+  if (!label.empty()) return pfses->Find(label);
+  if (default_pfs.empty()) {
+    return absl::InvalidArgumentError(
+        "the volume has no default PFS; name the disk PFS/NAME, or set a default");
+  }
+  return pfses->Find(default_pfs);
+}
+
+absl::StatusOr<Dirent> Volume::Impl::Resolve(Pfs& pfs, const std::string& path) {
+  const std::vector<std::string> components = absl::StrSplit(path, '/');
+  const std::string shown = absl::StrCat(pfs.label(), "/", path);
+  std::optional<Dirent> entry;
+  for (size_t i = 0; i < components.size(); ++i) {
+    H2_RETURN_IF_ERROR(CheckName(components[i], "disk name"));
+    if (i == 0) {
+      H2_ASSIGN_OR_RETURN(entry, names->Lookup(pfs, components[i]));
+    } else {
+      if (entry->type != ObjectType::kDirectory) return NoDisk(shown);
+      H2_ASSIGN_OR_RETURN(const std::shared_ptr<Inode> dir, pfs.GetInode(entry->inum));
+      H2_ASSIGN_OR_RETURN(entry, FindDirent(*dir, *store, components[i]));
+    }
+    if (!entry.has_value()) return NoDisk(shown);
+  }
+  if (entry->type != ObjectType::kRegfile) {
+    return absl::InvalidArgumentError(absl::StrCat(shown, " is a ", std::string(Name(entry->type)),
+                                                   ", not a disk; disks are regular files"));
+  }
+  return *std::move(entry);
+}
+
+absl::StatusOr<DiskRef> Volume::Impl::DiskOf(Pfs& pfs, Inum inum) {
+  const DiskId id{pfs.key(), inum};
+  {
+    absl::MutexLock lock(&disks_mu);
+    const auto it = disks.find(id);
+    if (it != disks.end()) return it->second;
+  }
+  H2_ASSIGN_OR_RETURN(std::shared_ptr<Inode> inode, pfs.GetInode(inum));
+  absl::MutexLock lock(&disks_mu);
+  DiskRef& disk = disks[id];
+  if (disk == nullptr) disk = std::make_shared<Disk>(id, pfs, std::move(inode), *context);
+  const DiskRef found = disk;
+  if (disks.size() > kIdleDisks) {
+    // A disk with changes is held by the dirty registry or the flusher, too.
+    absl::erase_if(disks, [](const auto& entry) { return entry.second.use_count() == 1; });
+  }
+  return found;
+}
+
+absl::StatusOr<DiskRef> Volume::Impl::DiskById(const DiskId& id) {
+  for (Pfs* pfs : pfses->all()) {
+    if (pfs->key() == id.pfs) return DiskOf(*pfs, id.inum);
+  }
+  return NoDisk(absl::StrFormat("with inode %d", id.inum.v));
+}
+
+absl::StatusOr<DiskRef> Volume::Impl::OpenDisk(const DiskName& name) {
+  H2_RETURN_IF_ERROR(CheckOpen());
+  H2_ASSIGN_OR_RETURN(Pfs* const pfs, FindPfs(name.pfs));
+  H2_ASSIGN_OR_RETURN(const Dirent entry, Resolve(*pfs, name.path));
+  return DiskOf(*pfs, entry.inum);
+}
+
+DiskInfo Volume::Impl::InfoOf(Disk& disk, const std::string& path) {
+  const InodeMeta meta = disk.inode().meta();
+  DiskInfo info;
+  info.name = {disk.pfs().label(), path};
+  info.inum = disk.id().inum;
+  info.size_bytes = disk.size_bytes();
+  info.stored_bytes = disk.inode().bref().data_count();
+  // Older engines leave btime 0.
+  info.create_time = FromMediaTime(meta.btime != 0 ? meta.btime : meta.ctime);
+  info.modify_time = disk.modify_time();
+  info.comp = meta.comp_method();
+  info.check = meta.check_method();
+  return info;
+}
+
+absl::StatusOr<DiskRef> Volume::OpenDisk(const DiskName& name) { return impl_->OpenDisk(name); }
+
+absl::StatusOr<DiskInfo> Volume::GetDisk(const DiskName& name) {
+  H2_ASSIGN_OR_RETURN(const DiskRef disk, impl_->OpenDisk(name));
+  return impl_->InfoOf(*disk, name.path);
+}
+
+absl::StatusOr<DiskList> Volume::ListDisks(const std::string& pfs_label, int page_size,
+                                           const std::string& page_token) {
+  H2_RETURN_IF_ERROR(impl_->CheckOpen());
+  if (page_size < 1 || page_size > kPageSizeMax) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("page size %d is not legal; legal are 1 to %d", page_size, kPageSizeMax));
+  }
+  uint64_t from = kDirhashVisible;
+  if (!page_token.empty() && (page_token.size() != 16 || !absl::SimpleHexAtoi(page_token, &from))) {
+    return absl::InvalidArgumentError("the page token was not made by ListDisks");
+  }
+  H2_ASSIGN_OR_RETURN(Pfs* const pfs, impl_->FindPfs(pfs_label));
+  DiskList list;
+  const auto wanted = static_cast<size_t>(page_size);
+  while (list.disks.size() < wanted) {
+    H2_ASSIGN_OR_RETURN(const std::vector<Dirent> entries,
+                        impl_->names->List(*pfs, Key(from), wanted - list.disks.size()));
+    for (const Dirent& entry : entries) {
+      if (entry.type != ObjectType::kRegfile) continue;
+      const absl::StatusOr<DiskRef> disk = impl_->DiskOf(*pfs, entry.inum);
+      if (disk.ok()) {
+        list.disks.push_back(impl_->InfoOf(**disk, entry.name));
+      } else {
+        list.disks.push_back(
+            {.name = {pfs->label(), entry.name}, .inum = entry.inum, .damaged = true});
+      }
+    }
+    if (entries.empty() || entries.back().key.v == UINT64_MAX) return list;
+    from = entries.back().key.v + 1;
+  }
+  H2_ASSIGN_OR_RETURN(const std::vector<Dirent> more, impl_->names->List(*pfs, Key(from), 1));
+  if (!more.empty()) list.next_page_token = absl::StrFormat("%016x", from);
+  return list;
+}
+
+absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
+                                            const CreateDiskOptions& options) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(CheckRootName(name));
+  H2_RETURN_IF_ERROR(CheckDiskSize(options.size_bytes));
+  H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
+  Impl::Admission admission(v);
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture()));
+
+  absl::MutexLock one_change(&v.names_mu);
+  H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, name.path));
+  if (taken.has_value()) {
+    return absl::AlreadyExistsError(absl::StrCat(pfs->label(), "/", name.path, " exists already"));
+  }
+  const Inum inum = pfs->NewInum();
+  const absl::Time now = v.env.clock->WallNow();
+  const InodeMeta parent = pfs->root().meta();
+  const InodeData data = NewDiskInode(inum, parent, options.size_bytes, now);
+  Blockref bref;
+  bref.type = BrefType::kInode;
+  bref.key = Key(inum.v);
+  bref.set_methods(RealCheckMethod(parent.check_method()), parent.comp_method());
+  pfs->Adopt(inum, Inode::Create(data, bref, *v.store, *v.chains));
+  H2_ASSIGN_OR_RETURN(const DiskRef disk, v.DiskOf(*pfs, inum));
+  {
+    TransGate::Apply apply(*v.gate);
+    H2_RETURN_IF_ERROR(v.CheckOpen());
+    absl::MutexLock lock(&disk->mu());
+    v.names->Create(apply.generation(), *pfs, name.path, inum, ObjectType::kRegfile);
+    admission.Spend(
+        disk->ApplySize(apply.generation(), options.size_bytes, options.size_bytes, now));
+    disk->set_last_opseq(apply.Number());
+  }
+  v.flusher->metrics().inodes_created.Add();
+  return v.InfoOf(*disk, name.path);
+}
+
+absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_bytes) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(CheckDiskSize(size_bytes));
+  H2_ASSIGN_OR_RETURN(const DiskRef disk, v.OpenDisk(name));
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  if (v.transactions->HasStaging(disk->id())) return HasOpenTransaction(name);
+  const uint64_t bound_size = disk->size_bytes();
+  const bool shrinks = size_bytes < bound_size;
+  Impl::Admission admission(v);
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), absl::InfiniteFuture(),
+                                     /*frees_space=*/shrinks));
+  {
+    TransGate::Apply apply(*v.gate);
+    H2_RETURN_IF_ERROR(v.CheckOpen());
+    absl::MutexLock lock(&disk->mu());
+    H2_RETURN_IF_ERROR(disk->CheckRange(0, 0));
+    admission.Spend(
+        disk->ApplySize(apply.generation(), size_bytes, bound_size, v.env.clock->WallNow()));
+    disk->set_last_opseq(apply.Number());
+  }
+  return v.InfoOf(*disk, name.path);
+}
+
+absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName& to) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(CheckRootName(from));
+  H2_RETURN_IF_ERROR(CheckRootName(to));
+  H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(from.pfs));
+  H2_ASSIGN_OR_RETURN(const Pfs* const target, v.FindPfs(to.pfs));
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
+  if (pfs != target) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot rename ", from.ToString(), " to ",
+                                                   to.ToString(), ": a disk stays in its PFS"));
+  }
+  Impl::Admission admission(v);
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture()));
+  absl::MutexLock one_change(&v.names_mu);
+  H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, from.path));
+  H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, to.path));
+  if (taken.has_value()) {
+    return absl::AlreadyExistsError(absl::StrCat(pfs->label(), "/", to.path, " exists already"));
+  }
+  H2_ASSIGN_OR_RETURN(const DiskRef disk, v.DiskOf(*pfs, entry.inum));
+  {
+    TransGate::Apply apply(*v.gate);
+    H2_RETURN_IF_ERROR(v.CheckOpen());
+    absl::MutexLock lock(&disk->mu());
+    v.names->Rename(apply.generation(), *pfs, entry, to.path);
+    admission.Spend(disk->Touch(apply.generation()));
+    disk->set_last_opseq(apply.Number());
+  }
+  return v.InfoOf(*disk, to.path);
+}
+
+absl::Status Volume::DeleteDisk(const DiskName& name) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(CheckRootName(name));
+  H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
+  Impl::Admission admission(v);
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture(),
+                                     /*frees_space=*/true));
+  absl::MutexLock one_change(&v.names_mu);
+  H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, name.path));
+  const DiskId id{pfs->key(), entry.inum};
+  if (v.transactions->HasStaging(id)) return HasOpenTransaction(name);
+  const absl::StatusOr<DiskRef> disk = v.DiskOf(*pfs, entry.inum);
+  // A disk whose inode is damaged can be deleted all the same.
+  if (absl::IsUnavailable(disk.status())) return disk.status();
+  TransGate::Apply apply(*v.gate);
+  H2_RETURN_IF_ERROR(v.CheckOpen());
+  v.names->Remove(apply.generation(), *pfs, entry);
+  if (!disk.ok()) {
+    apply.Number();
+    v.commit->Request();
+    return absl::OkStatus();
+  }
+  absl::MutexLock lock(&(*disk)->mu());
+  if ((*disk)->inode().meta().nlinks <= 1) {
+    (*disk)->MarkDeleted();
+    absl::MutexLock table(&v.disks_mu);
+    v.disks.erase(id);
+  }
+  admission.Spend((*disk)->Touch(apply.generation()));
+  (*disk)->set_last_opseq(apply.Number());
+  return absl::OkStatus();
+}
+
+}  // namespace h2bd

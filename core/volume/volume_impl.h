@@ -1,0 +1,139 @@
+// The inside of Volume, shared by volume*.cc.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "core/flush/group_commit.h"
+#include "core/volume/volume.h"
+
+namespace h2bd {
+
+// Stands in for the freemap on a volume that is open read-only.
+class RefusingAllocator final : public BlockAllocator {
+ public:
+  absl::StatusOr<Allocation> Allocate(BrefType, unsigned, Key) override {
+    return WithReason(absl::FailedPreconditionError("the volume is open read-only"),
+                      kReasonReadOnly);
+  }
+  void Undo(DataOff, BrefType) override {}
+  void Dropped(const Blockref&) override {}
+};
+
+struct VolumeMetrics {
+  Counter read_ops, read_bytes, write_ops, write_bytes, zero_ops;
+  LatencyHistogram read_latency, write_latency;
+  Gauge recovered_blocks;
+};
+
+struct Volume::Impl {
+  Impl(const VolumeOptions& options_in, const VolumeEnv& env_in)
+      : options(options_in), env(env_in) {}
+  ~Impl();
+
+  // --- volume.cc
+  absl::Status Open(std::vector<std::unique_ptr<BlockDevice>> devices);
+  absl::Status OpenForWriting();
+  absl::Status Close();
+  // OK when modifying calls may go on; CheckOpen is the part that is asked again inside the gate.
+  absl::Status CheckWritable() const;
+  absl::Status CheckOpen() const;
+
+  // --- volume_disks.cc
+  absl::StatusOr<Pfs*> FindPfs(const std::string& label);
+  // Where a path leads; `in_root` when it has one component.
+  absl::StatusOr<Dirent> Resolve(Pfs& pfs, const std::string& path);
+  absl::StatusOr<DiskRef> OpenDisk(const DiskName& name);
+  absl::StatusOr<DiskRef> DiskById(const DiskId& id);
+  absl::StatusOr<DiskRef> DiskOf(Pfs& pfs, Inum inum);
+  DiskInfo InfoOf(Disk& disk, const std::string& path);
+
+  // --- volume_io.cc
+  // Memory and space for a change, waiting where it must; given back by the destructor unless Spend
+  // was called with what the change really cost.
+  class Admission;
+  // `disk` null: every disk. kDeadlineExceeded when it passes; the cycle goes on (F-314).
+  absl::StatusOr<SyncResult> WaitFor(OpSeq target, absl::Time deadline);
+  OpSeq SyncTarget(const DiskRef& disk) const;
+  absl::Status CheckLength(uint64_t length) const;
+  absl::Status CheckNotSnapshot(const Pfs& pfs) const;
+
+  // --- volume_txn.cc
+  struct TxnDisk {
+    DiskRef ref;
+    uint64_t bound_size = 0;
+  };
+  using TxnDisks = std::map<DiskId, TxnDisk>;
+  // All writes or none; `by_id` holds each disk that they name, `prepared` those writes that carry
+  // bytes.
+  absl::StatusOr<OpSeq> CommitStaged(const std::vector<StagedWrite>& writes, absl::Time deadline);
+  absl::StatusOr<OpSeq> ApplyAll(const std::vector<StagedWrite>& writes, const TxnDisks& by_id,
+                                 std::vector<PreparedWrite>& prepared, Admission& admission);
+
+  const VolumeOptions options;
+  const VolumeEnv env;
+  std::string default_pfs;
+  bool read_only = false;
+  VolumeMetrics metrics;
+
+  // In the order of their construction; the reverse is the order of destruction.
+  VolumeSet set;
+  std::unique_ptr<HeaderRing> ring;
+  std::unique_ptr<Dio> dio;
+  RefusingAllocator refusing;
+  std::unique_ptr<Freemap> freemap;  // null when read-only
+  std::unique_ptr<BlockStore> store;
+  std::unique_ptr<ChainCache> chains;
+  std::unique_ptr<PfsTable> pfses;
+  std::unique_ptr<BlockCache> cache;
+  std::unique_ptr<TransGate> gate;
+  std::unique_ptr<DirtyRegistry> dirty;
+  std::unique_ptr<ByteBudget> budget;
+  std::unique_ptr<Namespace> names;
+  std::unique_ptr<TransactionTable> transactions;
+  std::unique_ptr<StrategyContext> context;
+
+  absl::Mutex disks_mu;
+  absl::flat_hash_map<DiskId, DiskRef> disks ABSL_GUARDED_BY(disks_mu);
+  // One namespace change at a time: "is the name free" and the change are one step.
+  absl::Mutex names_mu;
+
+  std::unique_ptr<Executor> flusher_pool;
+  std::unique_ptr<Executor> read_ahead;
+  std::unique_ptr<Flusher> flusher;     // null when read-only
+  std::unique_ptr<GroupCommit> commit;  // null when read-only
+
+  // Set before the final cut. A change looks at it inside the gate, so it is in the final cycle or
+  // refused.
+  std::atomic<bool> closing{false};
+  absl::Mutex close_mu;
+  bool closed ABSL_GUARDED_BY(close_mu) = false;
+  absl::Status close_status ABSL_GUARDED_BY(close_mu);
+};
+
+class Volume::Impl::Admission {
+ public:
+  explicit Admission(Impl& volume) : volume_(volume) {}
+  ~Admission();
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+  // Takes what `bound` names. `frees_space`: for changes that must work on a full volume (P6).
+  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline, bool frees_space = false);
+  // The change is applied: `cost` stays taken, the rest is given back.
+  void Spend(const Disk::Cost& cost);
+
+ private:
+  absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool frees_space);
+  Impl& volume_;
+  int64_t memory_ = 0;
+  uint64_t space_ = 0;
+};
+
+}  // namespace h2bd

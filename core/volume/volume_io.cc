@@ -1,0 +1,210 @@
+// Reads, writes, zeroes and Sync.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/volume/volume_impl.h"
+
+namespace h2bd {
+
+Volume::Impl::Admission::~Admission() {
+  if (memory_ > 0) volume_.budget->Release(static_cast<uint64_t>(memory_));
+  if (space_ > 0) volume_.freemap->Unreserve(space_);
+}
+
+absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, absl::Time deadline,
+                                            bool frees_space) {
+  if (frees_space) {
+    // Freeing must work when memory is short, too; it needs little.
+    volume_.budget->ChargeUnchecked(static_cast<uint64_t>(bound.memory_bytes));
+  } else {
+    H2_RETURN_IF_ERROR(volume_.budget->Charge(static_cast<uint64_t>(bound.memory_bytes), deadline));
+  }
+  memory_ = bound.memory_bytes;
+  H2_RETURN_IF_ERROR(ReserveSpace(bound.reserved_bytes, deadline, frees_space));
+  space_ = bound.reserved_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time deadline,
+                                                   bool frees_space) {
+  // Promises to unflushed writes are worst cases; a cycle turns them into what was really needed.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (volume_.freemap->TryReserve(bytes, frees_space)) return absl::OkStatus();
+    if (volume_.dirty->size() == 0) break;
+    const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(volume_.gate->opseq(), deadline);
+    if (!relieved.ok()) return relieved.status();
+  }
+  const SpaceUsage space = volume_.freemap->usage();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the volume is full: this change may need %s, %s are free of %s (%s of them promised, and a "
+      "reserve is kept for deletes)",
+      FormatBytes(bytes), FormatBytes(space.free_bytes), FormatBytes(space.total_bytes),
+      FormatBytes(space.reserved_bytes)));
+}
+
+void Volume::Impl::Admission::Spend(const Disk::Cost& cost) {
+  const int64_t unused = memory_ - cost.memory_bytes;
+  H2_ASSERT(unused >= 0 && cost.reserved_bytes <= space_);
+  volume_.budget->Release(static_cast<uint64_t>(unused));
+  volume_.freemap->Unreserve(space_ - cost.reserved_bytes);
+  memory_ = 0;
+  space_ = 0;
+}
+
+absl::Status Volume::Impl::CheckLength(uint64_t length) const {
+  if (length <= kMaxIoBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("length %d is not legal; legal are 0 to %d", length, kMaxIoBytes));
+}
+
+absl::Status Volume::Impl::CheckNotSnapshot(const Pfs& pfs) const {
+  if (!pfs.snapshot()) return absl::OkStatus();
+  return WithReason(absl::FailedPreconditionError(
+                        absl::StrCat("PFS ", pfs.label(), " is a snapshot and does not change")),
+                    kReasonReadOnly);
+}
+
+absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
+                                    std::span<const ConstByteSpan> pieces,
+                                    const IoOptions& options) {
+  Impl& v = *impl_;
+  const absl::Duration began = v.env.clock->MonotonicNow();
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  uint64_t length = 0;
+  for (const ConstByteSpan piece : pieces) length += piece.size();
+  H2_RETURN_IF_ERROR(v.CheckLength(length));
+  {
+    absl::ReaderMutexLock lock(&disk->mu());
+    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  }
+  if (length == 0) return disk->last_opseq();
+  Impl::Admission admission(v);
+  const uint64_t bound_size = disk->size_bytes();
+  H2_RETURN_IF_ERROR(
+      admission.Admit(Disk::WriteBound(offset, length, bound_size), options.deadline));
+  PreparedWrite write(offset, pieces);
+  OpSeq seq;
+  {
+    TransGate::Apply apply(*v.gate);
+    H2_RETURN_IF_ERROR(v.CheckOpen());
+    absl::MutexLock lock(&disk->mu());
+    // Again: it may have been deleted or shrunk while this call waited.
+    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+    admission.Spend(
+        disk->ApplyWrite(apply.generation(), write, bound_size, v.env.clock->WallNow()));
+    seq = apply.Number();
+    disk->set_last_opseq(seq);
+  }
+  v.metrics.write_ops.Add();
+  v.metrics.write_bytes.Add(length);
+  v.metrics.write_latency.Observe(v.env.clock->MonotonicNow() - began);
+  return seq;
+}
+
+bool Volume::WouldWait(uint64_t bytes) const {
+  return impl_->budget->WouldWait(bytes + 2 * kLogicalBytes);
+}
+
+absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, uint64_t length,
+                                          const IoOptions& options) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  {
+    absl::ReaderMutexLock lock(&disk->mu());
+    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  }
+  if (length == 0) return disk->last_opseq();
+  Impl::Admission admission(v);
+  const uint64_t bound_size = disk->size_bytes();
+  H2_RETURN_IF_ERROR(
+      admission.Admit(Disk::ZeroesBound(bound_size), options.deadline, /*frees_space=*/true));
+  TransGate::Apply apply(*v.gate);
+  H2_RETURN_IF_ERROR(v.CheckOpen());
+  absl::MutexLock lock(&disk->mu());
+  H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  admission.Spend(
+      disk->ApplyZeroes(apply.generation(), offset, length, bound_size, v.env.clock->WallNow()));
+  const OpSeq seq = apply.Number();
+  disk->set_last_opseq(seq);
+  v.metrics.zero_ops.Add();
+  return seq;
+}
+
+absl::StatusOr<OpSeq> Volume::Discard(const DiskRef& disk, uint64_t offset, uint64_t length,
+                                      const IoOptions& options) {
+  return WriteZeroes(disk, offset, length, options);
+}
+
+absl::Status Volume::Read(const DiskRef& disk, uint64_t offset, ByteSpan into,
+                          const IoOptions& options) {
+  Impl& v = *impl_;
+  const absl::Duration began = v.env.clock->MonotonicNow();
+  H2_RETURN_IF_ERROR(v.CheckOpen());
+  H2_RETURN_IF_ERROR(v.CheckLength(into.size()));
+  if (v.env.clock->WallNow() >= options.deadline) {
+    return absl::DeadlineExceededError("the deadline passed before the read began");
+  }
+  H2_RETURN_IF_ERROR(
+      Annotate(disk->Read(offset, into),
+               absl::StrFormat("disk inode %d of PFS %s", disk->id().inum.v, disk->pfs().label())));
+  v.metrics.read_ops.Add();
+  v.metrics.read_bytes.Add(into.size());
+  v.metrics.read_latency.Observe(v.env.clock->MonotonicNow() - began);
+  return absl::OkStatus();
+}
+
+OpSeq Volume::Impl::SyncTarget(const DiskRef& disk) const {
+  return disk != nullptr ? disk->last_opseq() : gate->opseq();
+}
+
+absl::StatusOr<SyncResult> Volume::Impl::WaitFor(OpSeq target, absl::Time deadline) {
+  // Outlives this call when the deadline passes: the cycle goes on and answers into it.
+  struct Answer {
+    absl::Mutex mu;
+    std::optional<absl::StatusOr<SyncResult>> result ABSL_GUARDED_BY(mu);
+  };
+  auto answer = std::make_shared<Answer>();
+  commit->SyncTo(target, [answer](absl::StatusOr<SyncResult> result) {
+    absl::MutexLock lock(&answer->mu);
+    answer->result = std::move(result);
+  });
+  absl::MutexLock lock(&answer->mu);
+  const bool answered = answer->mu.AwaitWithDeadline(
+      absl::Condition(
+          +[](Answer* a) ABSL_EXCLUSIVE_LOCKS_REQUIRED(a->mu) { return a->result.has_value(); },
+          answer.get()),
+      deadline);
+  if (!answered) {
+    return absl::DeadlineExceededError(
+        "the deadline passed before the data was durable; the cycle goes on");
+  }
+  return *std::move(answer->result);
+}
+
+absl::StatusOr<SyncResult> Volume::Sync(const DiskRef& disk, const IoOptions& options) {
+  return SyncTo(impl_->SyncTarget(disk), options);
+}
+
+absl::StatusOr<SyncResult> Volume::SyncTo(OpSeq seq, const IoOptions& options) {
+  H2_RETURN_IF_ERROR(impl_->CheckWritable());
+  return impl_->WaitFor(std::min(seq, impl_->gate->opseq()), options.deadline);
+}
+
+void Volume::SyncAsync(const DiskRef& disk,
+                       absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done) {
+  SyncToAsync(impl_->SyncTarget(disk), std::move(done));
+}
+
+void Volume::SyncToAsync(OpSeq seq, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done) {
+  const absl::Status writable = impl_->CheckWritable();
+  if (!writable.ok()) {
+    std::move(done)(writable);
+    return;
+  }
+  impl_->commit->SyncTo(std::min(seq, impl_->gate->opseq()), std::move(done));
+}
+
+}  // namespace h2bd

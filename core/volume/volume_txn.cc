@@ -1,0 +1,154 @@
+// Client-visible transactions: staging is core/trans, this is where they meet the disks.
+#include <algorithm>
+#include <map>
+
+#include "core/volume/volume_impl.h"
+
+namespace h2bd {
+namespace {
+
+Disk::Cost BoundOf(const StagedWrite& write, uint64_t disk_size) {
+  return write.bytes != nullptr ? Disk::WriteBound(write.offset, write.length, disk_size)
+                                : Disk::ZeroesBound(disk_size);
+}
+
+}  // namespace
+
+absl::StatusOr<TxnInfo> Volume::Begin(const TxnOptions& options) {
+  H2_RETURN_IF_ERROR(impl_->CheckWritable());
+  return impl_->transactions->Begin(options);
+}
+
+absl::Status Volume::TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
+                              std::span<const ConstByteSpan> pieces, const IoOptions&) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  uint64_t length = 0;
+  for (const ConstByteSpan piece : pieces) length += piece.size();
+  H2_RETURN_IF_ERROR(v.CheckLength(length));
+  {
+    absl::ReaderMutexLock lock(&disk->mu());
+    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  }
+  AlignedBuffer bytes(length);
+  size_t at = 0;
+  for (const ConstByteSpan piece : pieces) {
+    if (!piece.empty()) std::memcpy(bytes.data() + at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  return v.transactions->Stage(
+      id, StagedWrite{disk->id(), offset, length,
+                      std::make_shared<const AlignedBuffer>(std::move(bytes))});
+}
+
+absl::Status Volume::TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offset, uint64_t length,
+                                    const IoOptions&) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  {
+    absl::ReaderMutexLock lock(&disk->mu());
+    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  }
+  return v.transactions->Stage(id, StagedWrite{disk->id(), offset, length, nullptr});
+}
+
+absl::Status Volume::TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, ByteSpan into,
+                             const IoOptions& options) {
+  H2_ASSIGN_OR_RETURN(const std::vector<StagedWrite> staged,
+                      impl_->transactions->StagedOn(id, disk->id(), offset, into.size()));
+  H2_RETURN_IF_ERROR(Read(disk, offset, into, options));
+  const uint64_t end = offset + into.size();
+  for (const StagedWrite& write : staged) {
+    const uint64_t first = std::max(offset, write.offset);
+    const uint64_t last = std::min(end, write.offset + write.length);
+    if (first >= last) continue;
+    std::byte* const to = into.data() + (first - offset);
+    if (write.bytes == nullptr) {
+      std::memset(to, 0, last - first);
+    } else {
+      std::memcpy(to, write.bytes->data() + (first - write.offset), last - first);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The locks of several disks are held at once, which the analysis cannot follow.
+absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& writes,
+                                             const TxnDisks& by_id,
+                                             std::vector<PreparedWrite>& prepared,
+                                             Admission& admission) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  TransGate::Apply apply(*gate);
+  H2_RETURN_IF_ERROR(CheckOpen());
+  std::vector<std::unique_ptr<absl::MutexLock>> locks;
+  for (const auto& [id, disk] : by_id) {
+    locks.push_back(std::make_unique<absl::MutexLock>(&disk.ref->mu()));
+  }
+  for (const StagedWrite& write : writes) {
+    H2_RETURN_IF_ERROR(by_id.at(write.disk).ref->CheckRange(write.offset, write.length));
+  }
+  // From here on nothing can fail.
+  const absl::Time now = env.clock->WallNow();
+  Disk::Cost cost;
+  size_t next_prepared = 0;
+  for (const StagedWrite& write : writes) {
+    const TxnDisk& disk = by_id.at(write.disk);
+    const Disk::Cost one = write.bytes != nullptr
+                               ? disk.ref->ApplyWrite(apply.generation(), prepared[next_prepared++],
+                                                      disk.bound_size, now)
+                               : disk.ref->ApplyZeroes(apply.generation(), write.offset,
+                                                       write.length, disk.bound_size, now);
+    cost.memory_bytes += one.memory_bytes;
+    cost.reserved_bytes += one.reserved_bytes;
+  }
+  admission.Spend(cost);
+  const OpSeq seq = apply.Number();
+  for (const auto& [id, disk] : by_id) disk.ref->set_last_opseq(seq);
+  return seq;
+}
+
+absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>& writes,
+                                                 absl::Time deadline) {
+  H2_RETURN_IF_ERROR(CheckWritable());
+  if (writes.empty()) return gate->opseq();
+  TxnDisks by_id;  // in the order of locking
+  Disk::Cost bound;
+  std::vector<PreparedWrite> prepared;
+  for (const StagedWrite& write : writes) {
+    TxnDisk& disk = by_id[write.disk];
+    if (disk.ref == nullptr) {
+      H2_ASSIGN_OR_RETURN(disk.ref, DiskById(write.disk));
+      disk.bound_size = disk.ref->size_bytes();
+    }
+    const Disk::Cost one = BoundOf(write, disk.bound_size);
+    bound.memory_bytes += one.memory_bytes;
+    bound.reserved_bytes += one.reserved_bytes;
+  }
+  Admission admission(*this);
+  H2_RETURN_IF_ERROR(admission.Admit(bound, deadline));
+  for (const StagedWrite& write : writes) {
+    if (write.bytes == nullptr) continue;
+    const ConstByteSpan bytes = write.bytes->span();
+    prepared.emplace_back(write.offset, std::span<const ConstByteSpan>(&bytes, 1));
+  }
+  return ApplyAll(writes, by_id, prepared, admission);
+}
+
+absl::StatusOr<TxnInfo> Volume::Commit(TxnId id, const IoOptions& options) {
+  Impl& v = *impl_;
+  H2_ASSIGN_OR_RETURN(const std::vector<StagedWrite> writes, v.transactions->Prepare(id));
+  const absl::StatusOr<OpSeq> seq = v.CommitStaged(writes, options.deadline);
+  if (seq.ok()) return v.transactions->Applied(id, *seq);
+  v.transactions->Failed(id);
+  return Annotate(seq.status(), "transaction not applied, nothing of it is visible");
+}
+
+absl::StatusOr<TxnInfo> Volume::Abort(TxnId id) { return impl_->transactions->Abort(id); }
+
+absl::StatusOr<TxnInfo> Volume::GetTransaction(TxnId id) {
+  return impl_->transactions->Get(id,
+                                  impl_->commit != nullptr ? impl_->commit->durable() : OpSeq(0));
+}
+
+}  // namespace h2bd

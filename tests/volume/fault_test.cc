@@ -1,0 +1,252 @@
+// Each I/O of an operation fails once: nobody is told that data is safe which is not, nothing
+// promised is lost, the volume stays clean (design P4, spec 04 sections 6.4 and 11).
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "core/fsck/check.h"
+#include "tests/support/fault_device.h"
+#include "tests/support/fixtures.h"
+#include "tests/volume/test_volume.h"
+
+namespace h2bd {
+namespace {
+
+constexpr uint64_t kDiskBytes = 600 * 1000;
+
+void ExpectClean(BlockDevice& device) {
+  BlockDevice* devices[] = {&device};
+  CheckOptions strict;
+  strict.all_slots_strict = true;
+  const CheckReport report = CheckDevices(devices, strict);
+  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+}
+
+// A volume whose disk "d" durably holds `before`; then the faults begin.
+class FaultWorld {
+ public:
+  explicit FaultWorld(const SparseImage& image, const FaultPlan& plan)
+      : memory(image), point(FaultPlan{.fail_at = 0}), faulty(memory, point) {
+    absl::StatusOr<std::unique_ptr<Volume>> opened = OpenOn(faulty, ManualOptions());
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    volume = *std::move(opened);
+    EXPECT_TRUE(volume->CreateDisk({"", "d"}, {kDiskBytes}).ok());
+    disk = *volume->OpenDisk({"", "d"});
+    EXPECT_EQ(WriteText(*volume, disk, 0, before), absl::OkStatus());
+    EXPECT_TRUE(volume->Sync(nullptr, {}).ok());
+    point.Reset(plan);
+  }
+
+  // What another process finds on the device.
+  std::string Reopened() {
+    MemoryDevice later(memory.Snapshot());
+    std::string content;
+    {
+      const auto again = OpenOn(later, ManualOptions());
+      EXPECT_TRUE(again.ok()) << again.status();
+      if (!again.ok()) return "";
+      const absl::StatusOr<DiskRef> found = (*again)->OpenDisk({"", "d"});
+      EXPECT_TRUE(found.ok()) << found.status();
+      if (found.ok()) content = *ReadAll(**again, *found);
+    }
+    ExpectClean(later);  // now: a torn header slot is fenced by the open
+    return content;
+  }
+
+  const std::string before = std::string(kDiskBytes, 'b');
+  MemoryDevice memory;
+  FaultPoint point;
+  FaultDevice faulty;
+  std::unique_ptr<Volume> volume;
+  DiskRef disk;
+};
+
+class FaultTest : public ::testing::Test {
+ protected:
+  FaultTest() : image_(*FormattedImage(8 * kGiB)) {}
+  SparseImage image_;
+};
+
+TEST_F(FaultTest, AFailedWriteOrBarrierIsReportedAndSticky) {
+  for (const FaultPlan::Effect effect :
+       {FaultPlan::Effect::kNothing, FaultPlan::Effect::kShort, FaultPlan::Effect::kWhole}) {
+    uint64_t n = 1;
+    for (bool reached = true; reached; ++n) {
+      SCOPED_TRACE(absl::StrCat("I/O ", n, " effect ", static_cast<int>(effect)));
+      FaultWorld world(image_, FaultPlan{.fail_at = n, .effect = effect});
+      std::string after = world.before;
+      after.replace(100, 200000, std::string(200000, 'a'));
+      ASSERT_EQ(WriteText(*world.volume, world.disk, 100, std::string(200000, 'a')),
+                absl::OkStatus());
+      const auto synced = world.volume->Sync(nullptr, {});
+      reached = world.point.reached();
+      EXPECT_EQ(synced.ok(), !reached) << synced.status();
+      if (!reached) {
+        EXPECT_EQ(world.Reopened(), after);
+        break;
+      }
+      EXPECT_EQ(ReasonOf(synced.status()), kReasonReadOnlyFailstop);
+      // Sticky, also after the device works again, and for every caller.
+      EXPECT_EQ(ReasonOf(world.volume->Sync(world.disk, {}).status()), kReasonReadOnlyFailstop);
+      EXPECT_EQ(ReasonOf(WriteText(*world.volume, world.disk, 0, "x")), kReasonReadOnlyFailstop);
+      EXPECT_FALSE(world.volume->GetStatus().failure.ok());
+      // Reads go on and see what was acknowledged.
+      EXPECT_EQ(*ReadAll(*world.volume, world.disk), after);
+      const std::string found = world.Reopened();
+      EXPECT_TRUE(found == world.before || found == after);
+    }
+    EXPECT_GT(n, 6u) << "a cycle has more I/O than that";
+  }
+}
+
+TEST_F(FaultTest, AFailedReadLeavesEverythingDirtyAndTheNextCycleSucceeds) {
+  // What a fresh process has not cached must be read: tables, the inode, the block below a partial
+  // write.
+  FaultWorld prepared(image_, FaultPlan{.fail_at = 0});
+  const SparseImage image = prepared.memory.Snapshot();
+  bool reached = true;
+  uint64_t n = 1;
+  uint64_t failed_cycles = 0;
+  for (; reached; ++n) {
+    SCOPED_TRACE(absl::StrCat("read ", n));
+    MemoryDevice memory(image);
+    FaultPoint point(FaultPlan{.fail_at = 0});
+    FaultDevice faulty(memory, point);
+    const auto volume = OpenOn(faulty, ManualOptions());
+    ASSERT_TRUE(volume.ok()) << volume.status();
+    const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
+    // From the n-th on: a single failure is made up for by reading in smaller pieces.
+    point.Reset(
+        FaultPlan{.fail_at = n, .sticky = true, .reads = true, .writes = false, .syncs = false});
+    std::string after = prepared.before;
+    after.replace(70000, 5, "hello");
+    ASSERT_EQ(WriteText(**volume, disk, 70000, "hello"), absl::OkStatus());
+    const auto first = (*volume)->Sync(nullptr, {});
+    reached = point.reached();
+    EXPECT_EQ(first.ok(), !reached) << first.status();
+    if (!first.ok()) {
+      ++failed_cycles;
+      EXPECT_EQ(first.status().code(), absl::StatusCode::kUnavailable);
+    }
+    point.Reset(FaultPlan{.fail_at = 0});
+    const auto second = (*volume)->Sync(nullptr, {});
+    EXPECT_TRUE(second.ok()) << second.status();
+    EXPECT_EQ(*ReadAll(**volume, disk), after);
+    MemoryDevice later(memory.Snapshot());
+    ExpectClean(later);
+  }
+  EXPECT_GT(failed_cycles, 0u);
+}
+
+TEST_F(FaultTest, EachIoOfOpenAndOfFormatCanFail) {
+  bool reached = true;
+  for (uint64_t n = 1; reached; ++n) {
+    MemoryDevice memory(image_);
+    FaultPoint point(FaultPlan{.fail_at = n, .reads = true});
+    FaultDevice faulty(memory, point);
+    const auto volume = OpenOn(faulty, ManualOptions());
+    reached = point.reached();
+    // A header copy that cannot be read is fenced, not fatal; whatever happens is a status, and the
+    // volume is whole.
+    EXPECT_TRUE(volume.ok() || reached) << volume.status();
+    MemoryDevice later(memory.Snapshot());
+    EXPECT_TRUE(OpenOn(later, ManualOptions()).ok());
+  }
+  reached = true;
+  for (uint64_t n = 1; reached; ++n) {
+    MemoryDevice memory(8 * kGiB);
+    FaultPoint point(FaultPlan{.fail_at = n});
+    std::vector<std::unique_ptr<BlockDevice>> devices;
+    devices.push_back(std::make_unique<FaultDevice>(memory, point));
+    const auto report = Format(devices, {}, SystemClock(), SystemRandom());
+    reached = point.reached();
+    EXPECT_EQ(report.ok(), !reached) << report.status();
+  }
+}
+
+TEST_F(FaultTest, ADamagedBlockGivesDataLossForItsRangeAndNothingElse) {
+  FaultWorld world(image_, FaultPlan{.fail_at = 0});
+  std::string noise(kDiskBytes, '\0');
+  SeededRandom rng(7);
+  rng.Fill(ByteSpan(reinterpret_cast<std::byte*>(noise.data()), noise.size()));
+  ASSERT_EQ(WriteText(*world.volume, world.disk, 0, noise), absl::OkStatus());
+  ASSERT_TRUE(world.volume->Sync(nullptr, {}).ok());
+  world.disk.reset();
+  world.volume.reset();
+  // Flip one bit in the stored copy of the third block.
+  SparseImage image = world.memory.Snapshot();
+  const std::string wanted = noise.substr(2 * kLogicalBytes, kLogicalBytes);
+  bool flipped = false;
+  const SparseImage intact = image;
+  for (const auto& [number, page] : intact.pages()) {
+    if (AsText(page->span()) != absl::string_view(wanted)) continue;
+    std::byte byte = page->data()[1000] ^ std::byte{4};
+    image.Write(number * SparseImage::kPage + 1000, {&byte, 1});
+    flipped = true;
+  }
+  ASSERT_TRUE(flipped);
+  MemoryDevice device(std::move(image));
+  const auto volume = OpenOn(device, ManualOptions());
+  ASSERT_TRUE(volume.ok());
+  const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
+  std::vector<std::byte> into(kLogicalBytes);
+  const absl::Status damaged = (*volume)->Read(disk, 2 * kLogicalBytes, into, {});
+  EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(damaged.message().find("131072"), absl::string_view::npos) << damaged;
+  for (const uint64_t block : {0, 1, 3, 4}) {
+    ASSERT_EQ((*volume)->Read(disk, block * kLogicalBytes, into, {}), absl::OkStatus());
+    EXPECT_EQ(AsText(into), absl::string_view(noise).substr(block * kLogicalBytes, kLogicalBytes));
+  }
+  // A partial write cannot be completed, and says so at the Sync; a whole one repairs the block.
+  ASSERT_EQ(WriteText(**volume, disk, 2 * kLogicalBytes + 5, "part"), absl::OkStatus());
+  EXPECT_EQ((*volume)->Sync(nullptr, {}).status().code(), absl::StatusCode::kDataLoss);
+  ASSERT_EQ(WriteText(**volume, disk, 2 * kLogicalBytes, std::string(kLogicalBytes, 'r')),
+            absl::OkStatus());
+  EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+}
+
+// A volume that fills up refuses writes, not flushes; deleting works, and so does what was
+// accepted.
+TEST(FullVolume, WritesAreRefusedAndNothingElseFails) {
+  MemoryDevice device(
+      *FormattedImage(64 * kMiB, FormatOptions{.boot_bytes = 8 * kMiB, .aux_bytes = 8 * kMiB}));
+  VolumeOptions options = ManualOptions();
+  options.dirty_limit_bytes = 8 * kMiB;
+  const auto volume = OpenOn(device, options);
+  ASSERT_TRUE(volume.ok()) << volume.status();
+  ASSERT_TRUE((*volume)->CreateDisk({"", "d"}, {kGiB}).ok());
+  const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
+  SeededRandom rng(TestSeed());
+  std::string noise(256 * kKiB, '\0');
+  std::map<uint64_t, std::string> accepted;
+  absl::Status refused;
+  for (uint64_t i = 0; i < 400 && refused.ok(); ++i) {
+    rng.Fill(ByteSpan(reinterpret_cast<std::byte*>(noise.data()), noise.size()));
+    refused = WriteText(**volume, disk, i * noise.size(), noise);
+    if (refused.ok()) accepted[i] = noise;
+    if (i % 8 == 7) {
+      const auto synced = (*volume)->Sync(nullptr, {});
+      ASSERT_TRUE(synced.ok()) << synced.status();
+    }
+  }
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  EXPECT_GT(accepted.size(), 100u) << "of 44 MiB most must be usable";
+  EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  EXPECT_TRUE((*volume)->Discard(disk, 0, noise.size(), {}).ok());
+  EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  for (const auto& [i, text] : accepted) {
+    if (i == 0) continue;
+    std::string found(text.size(), '\0');
+    ASSERT_EQ(
+        (*volume)->Read(disk, i * text.size(),
+                        ByteSpan(reinterpret_cast<std::byte*>(found.data()), found.size()), {}),
+        absl::OkStatus());
+    EXPECT_TRUE(found == text);
+  }
+  EXPECT_EQ((*volume)->DeleteDisk({"", "d"}), absl::OkStatus());
+  EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  MemoryDevice later(device.Snapshot());
+  ExpectClean(later);
+}
+
+}  // namespace
+}  // namespace h2bd
