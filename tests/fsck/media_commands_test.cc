@@ -1,0 +1,248 @@
+// The offline commands, from the command line to the exit code, over files.
+#include "client/media/media_commands.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "core/media/placement.h"
+#include "tests/fsck/image_editor.h"
+#include "tests/fsck/volume_fixture.h"
+#include "tests/support/fixtures.h"
+
+namespace h2bd {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Ran {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+Ran Run(std::vector<std::string> arguments) {
+  CLI::App app("h2bd");
+  std::ostringstream out, err;
+  std::optional<int> exit_code;
+  AddMediaCommands(app, out, err, exit_code);
+  arguments.insert(arguments.begin(), "media");
+  std::reverse(arguments.begin(), arguments.end());
+  Ran ran;
+  try {
+    app.parse(arguments);
+    ran.exit_code = exit_code.value_or(-1);
+  } catch (const CLI::ParseError& error) {
+    ran.exit_code = 2;
+    err << error.what();
+  }
+  ran.out = out.str();
+  ran.err = err.str();
+  return ran;
+}
+
+class MediaCommandsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "h2bd_media_XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    dir_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  std::string Path(const std::string& name) const { return absl::StrCat(dir_, "/", name); }
+  std::string WriteImage(const SparseImage& image) const {
+    const std::string path = Path("image");
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    EXPECT_GE(fd, 0);
+    EXPECT_EQ(ftruncate(fd, static_cast<off_t>(image.size())), 0);
+    for (const auto& [number, page] : image.pages()) {
+      const auto at = static_cast<off_t>(number * SparseImage::kPage);
+      EXPECT_EQ(pwrite(fd, page->data(), page->size(), at), static_cast<ssize_t>(page->size()));
+    }
+    close(fd);
+    return path;
+  }
+
+  std::string dir_;
+};
+
+TEST_F(MediaCommandsTest, FormattedVolumeIsCleanAndEmpty) {
+  const std::string image = Path("new.img");
+  const Ran made = Run({"format", image, "--size", "8G", "--label", "VMS", "-o", "json"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_EQ(std::filesystem::file_size(image), 8 * kGiB);
+  EXPECT_EQ(json::parse(made.out)["allocator_size"], 0x1EA000000u);
+  EXPECT_EQ(json::parse(made.out)["header_slots"], 4);
+
+  const Ran checked = Run({"check", image, "--strict"});
+  EXPECT_EQ(checked.exit_code, 0) << checked.out << checked.err;
+  EXPECT_THAT(checked.out, HasSubstr("clean: 0 errors"));
+  EXPECT_EQ(Run({"ls", image}).out, "LOCAL\nVMS\n");
+  EXPECT_EQ(Run({"ls", image, "VMS"}).out, "");
+  EXPECT_EQ(Run({"digest", image}).out.size(), 65u);
+}
+
+TEST_F(MediaCommandsTest, FormatOptionsReachTheMedia) {
+  const std::string image = Path("new.img");
+  const Ran made =
+      Run({"format", image, "--size", "1G", "-l", "A", "-l", "B", "--version", "1", "--boot-size",
+           "16M", "--aux-size", "24M", "--comp", "zlib:9", "--check", "sha192"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.err, HasSubstr("one header slot"));
+  EXPECT_EQ(Run({"ls", image}).out, "A\nB\nLOCAL\n");
+  const json shown = json::parse(Run({"show", image, "--headers", "-o", "json"}).out);
+  const json& header = shown["devices"][0]["slots"][0];
+  EXPECT_EQ(header["version"], 1);
+  EXPECT_EQ(header["boot"][1].get<uint64_t>() - header["boot"][0].get<uint64_t>(), 16 * kMiB);
+  EXPECT_EQ(header["aux"][1].get<uint64_t>() - header["aux"][0].get<uint64_t>(), 24 * kMiB);
+  EXPECT_EQ(Run({"check", image, "--strict"}).exit_code, 0);
+}
+
+TEST_F(MediaCommandsTest, SeveralDevicesMakeOneVolume) {
+  const std::string a = Path("a"), b = Path("b");
+  ASSERT_EQ(Run({"format", a, b, "--size", "3G"}).exit_code, 0);
+  EXPECT_EQ(Run({"check", b, a, "--strict"}).exit_code, 0) << Run({"check", b, a}).out;
+  EXPECT_EQ(Run({"digest", a, b}).out, Run({"digest", b, a}).out);
+  const Ran alone = Run({"check", a, "-o", "json"});
+  EXPECT_EQ(alone.exit_code, 1);
+  EXPECT_EQ(json::parse(alone.out)["findings"][0]["code"], "volume-set");
+  EXPECT_EQ(Run({"ls", a}).exit_code, 1);
+}
+
+TEST_F(MediaCommandsTest, FormatRefusesWhatIsThereUnlessForced) {
+  const std::string image = Path("new.img");
+  ASSERT_EQ(Run({"format", image, "--size", "1G"}).exit_code, 0);
+  const Ran again = Run({"format", image});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.err, HasSubstr("HAMMER2"));
+  EXPECT_EQ(Run({"format", image, "--force"}).exit_code, 0);
+  EXPECT_EQ(Run({"format", image, "--size", "2G", "--force"}).exit_code, 1);
+}
+
+TEST_F(MediaCommandsTest, FailedFormatLeavesNoFile) {
+  const std::string image = Path("new.img");
+  EXPECT_EQ(Run({"format", image, "--size", "1M"}).exit_code, 1);
+  EXPECT_FALSE(std::filesystem::exists(image));
+  EXPECT_EQ(Run({"format", Path("missing")}).exit_code, 1);
+}
+
+TEST_F(MediaCommandsTest, WrongCommandLinesAreUsageErrors) {
+  const std::vector<std::vector<std::string>> wrong = {
+      {},
+      {"frobnicate"},
+      {"check"},
+      {"format", "x", "--size", "many"},
+      {"format", "x", "--size", "1G", "--comp", "zstd"},
+      {"format", "x", "--size", "1G", "--comp", "zlib:3"},
+      {"format", "x", "--size", "1G", "--check", "none"},
+      {"format", "x", "--size", "1G", "--version", "3"},
+      {"check", "x", "--slot", "4"},
+      {"check", "x", "-o", "xml"},
+      {"cat", "x"}};
+  for (const auto& arguments : wrong) {
+    std::string line;
+    for (const std::string& argument : arguments) absl::StrAppend(&line, " ", argument);
+    EXPECT_EQ(Run(arguments).exit_code, 2) << line;
+  }
+}
+
+class FixtureCommandsTest : public MediaCommandsTest {
+ protected:
+  void SetUp() override {
+    if (!SharedDir().has_value()) GTEST_SKIP();
+    MediaCommandsTest::SetUp();
+  }
+};
+
+TEST_F(FixtureCommandsTest, ListsAndReadsFiles) {
+  const std::string image = WriteImage(CachedFixture("f01-basic-2g"));
+  EXPECT_EQ(Run({"ls", image}).out, "DATA\nLOCAL\n");
+  EXPECT_EQ(Run({"ls", image, "DATA/data"}).out,
+            "data/four-blocks\ndata/four-blocks-plus-1\ndata/half-random\ndata/random-100000\n"
+            "data/records-131072\ndata/text-300000\n");
+  EXPECT_THAT(Run({"ls", image, "DATA/data/random-100000", "-l"}).out,
+              StartsWith("-rw-r--r--    1     0     0       100000 2017-"));
+  const Ran everything = Run({"ls", image, "-R", "-o", "json"});
+  EXPECT_EQ(json::parse(everything.out).size(), 2u + 107u);
+
+  const Ran cat = Run({"cat", image, "DATA/data/random-100000"});
+  ASSERT_EQ(cat.exit_code, 0) << cat.err;
+  EXPECT_EQ(cat.out.size(), 100000u);
+  EXPECT_EQ(Sha256Hex(AsBytes(cat.out)),
+            "5d586a3a5ef326a8c253d228c5723502e66ad795e8099b506da2feee5913998a");
+  EXPECT_EQ(Run({"cat", image, "DATA/data"}).exit_code, 1);
+  EXPECT_EQ(Run({"cat", image, "DATA/nothing"}).exit_code, 1);
+  EXPECT_EQ(Run({"ls", image, "NOPFS"}).exit_code, 1);
+}
+
+TEST_F(FixtureCommandsTest, CatFillsHoles) {
+  const std::string image = WriteImage(CachedFixture("f06-indirect"));
+  const Ran cat = Run({"cat", image, "DATA/thirds"});
+  EXPECT_EQ(Sha256Hex(AsBytes(cat.out)),
+            "0dceef5600f5ec70ffd18d7ecfd72a3fe2208a71481e83eb56351cf008f13fa6");
+}
+
+TEST_F(FixtureCommandsTest, CheckTellsFindingsInBothForms) {
+  const std::string image = WriteImage(CachedFixture("f10-destroyed"));
+  const Ran text = Run({"check", image});
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_THAT(text.out, HasSubstr("warning inode-orphan [slot 0] DATA: inode 1050"));
+  const json report = json::parse(Run({"check", image, "--output", "json"}).out);
+  EXPECT_EQ(report["clean"], false);
+  EXPECT_EQ(report["errors"], 0);
+  EXPECT_EQ(report["warnings"], 6);
+  EXPECT_EQ(report["slots"][0]["dirents"], 32);
+}
+
+TEST_F(FixtureCommandsTest, SlotChoosesTheGeneration) {
+  const std::string image = WriteImage(CachedFixture("f02-default-8g-slot3"));
+  EXPECT_NE(Run({"digest", image, "--slot", "1"}).out, Run({"digest", image}).out);
+  EXPECT_EQ(Run({"digest", image, "--slot", "3"}).out, Run({"digest", image}).out);
+  EXPECT_EQ(Run({"check", image}).exit_code, 0);
+  EXPECT_EQ(Run({"check", image, "--slot", "1"}).exit_code, 0);
+}
+
+TEST_F(FixtureCommandsTest, ShowPrintsHeadersTreeAndFreemap) {
+  const std::string image = WriteImage(CachedFixture("f01-basic-2g"));
+  const Ran shown = Run({"show", image});
+  EXPECT_EQ(shown.exit_code, 0);
+  EXPECT_THAT(shown.out, HasSubstr("header slot 0: valid, the newest"));
+  EXPECT_THAT(shown.out, HasSubstr("\"SUPROOT\""));
+  EXPECT_THAT(shown.out, HasSubstr("freemap_leaf 0x0/30"));
+  EXPECT_THAT(shown.out, HasSubstr("segment 0x0 x34: linear 0x400000"));
+  const json tree = json::parse(Run({"show", image, "--tree", "-o", "json"}).out)["tree"];
+  size_t dirents = 0;
+  for (const json& entry : tree) dirents += entry["type"] == "dirent";
+  EXPECT_EQ(dirents, 107u);
+}
+
+TEST_F(FixtureCommandsTest, ShowGoesOnWhereTheVolumeIsBroken) {
+  ImageEditor editor(CachedFixture("f01-basic-2g"));
+  const int index = editor.Find(BrefType::kIndirect);
+  const std::vector<std::byte> rubbish(64, std::byte{0xee});
+  editor.Smash(editor.nodes()[static_cast<size_t>(index)].bref.data_off.offset().v, rubbish);
+  editor.Smash(0x9000, rubbish);  // the only header's CRC
+  const std::string image = WriteImage(editor.image());
+  EXPECT_EQ(Run({"ls", image}).exit_code, 1);
+  EXPECT_EQ(Run({"check", image}).exit_code, 1);
+  const Ran shown = Run({"show", image});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("icrc_volheader"));
+  EXPECT_THAT(shown.out, HasSubstr("DAMAGED: wrong xxhash64"));
+  EXPECT_THAT(shown.out, HasSubstr("freemap_leaf"));
+
+  const Ran empty = Run({"show", WriteImage(SparseImage(64 * kMiB))});
+  EXPECT_EQ(empty.exit_code, 0);
+  EXPECT_THAT(empty.err, HasSubstr("no trees"));
+}
+
+}  // namespace
+}  // namespace h2bd
