@@ -47,8 +47,8 @@ struct CheckOptions {
 
 // `devices` in any order, of one volume; all of them, or what is missing is reported. They must not
 // be written meanwhile. Never fails: what cannot be read is a finding. Memory: 384 MiB per TiB in
-// use and header generation compared (two at a time), 32 KiB per GiB of freemap, 64 bytes per
-// indirect block, 40 bytes per inode of the largest PFS.
+// use, twice while an older header is walked; 32 KiB per GiB of freemap, twice as well; about 100
+// bytes per indirect block; about 60 bytes per inode of the largest PFS; 16 MiB of device buffers.
 CheckReport CheckDevices(std::span<BlockDevice* const> devices, const CheckOptions& options = {});
 
 // The same over the devices of an assembled volume.

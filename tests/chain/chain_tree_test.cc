@@ -142,6 +142,30 @@ TEST_F(ChainTreeTest, EmptyTablesGoAtTheFlush) {
   EXPECT_TRUE(world_.allocator().live().empty()) << "all blocks were reported";
 }
 
+TEST_F(ChainTreeTest, ARemovedSubtreeIsReportedAndFreedAsFarAsItIsLoaded) {
+  Fill(2000);
+  Flush();
+  EXPECT_EQ(TablesInMemory(), 16u) << "one /30, fifteen /23";
+  ASSERT_TRUE(*tree_->EraseRange(Key(0), Key(UINT64_MAX)));
+  EXPECT_EQ(TablesInMemory(), 0u);
+  EXPECT_TRUE(world_.allocator().live().empty());
+}
+
+TEST_F(ChainTreeTest, AFailedReadOfABlockThatWasGivenAwayIsNoFault) {
+  Fill(2000);
+  const Blockref victim =
+      Flush().OfKeybits(23)[7]->bref;  // not in a device buffer with what is read first
+  Reload();
+  ASSERT_TRUE(tree_->Find(Key(0)).ok()) << "the /30 is in memory";
+  world_.DuringNextRead([&] {
+    EXPECT_TRUE(*tree_->EraseRange(victim.key, victim.last_key()));
+    world_.Damage(victim.data_off, 0);  // somebody else's by now
+  });
+  const auto found = tree_->Find(victim.key);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(*found, std::nullopt);
+}
+
 TEST_F(ChainTreeTest, ATableThatWasNeverWrittenGoesWithoutATrace) {
   Fill(10);
   for (uint64_t block = 0; block < 10; ++block) ASSERT_TRUE(*tree_->Erase(Key(block << 16)));

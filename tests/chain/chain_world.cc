@@ -2,13 +2,36 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "core/media/inode_data.h"
 
 namespace h2bd {
 
+class ChainWorld::HookDevice final : public BlockDevice {
+ public:
+  explicit HookDevice(ChainWorld& world) : world_(world) {}
+  absl::Status Read(ByteOff off, ByteSpan into) override {
+    if (world_.during_read_ != nullptr) std::exchange(world_.during_read_, nullptr)();
+    return world_.device_.Read(off, into);
+  }
+  absl::Status Write(ByteOff off, ConstByteSpan from) override {
+    return world_.device_.Write(off, from);
+  }
+  absl::Status Sync() override { return world_.device_.Sync(); }
+  uint64_t size_bytes() const override { return world_.device_.size_bytes(); }
+  uint32_t sector_bytes() const override { return world_.device_.sector_bytes(); }
+  bool read_only() const override { return world_.device_.read_only(); }
+  const std::string& name() const override { return world_.device_.name(); }
+
+ private:
+  ChainWorld& world_;
+};
+
 ChainWorld::ChainWorld(SparseImage image, ChainWorldOptions options)
     : options_(options),
       device_(std::move(image)),
+      hooked_(std::make_unique<HookDevice>(*this)),
       faults_(FaultPlan{.fail_at = 0}),
       allocator_(options.allocate_from, device_.size_bytes()) {
   Remount();
@@ -19,7 +42,7 @@ void ChainWorld::Remount() {
   store_.reset();
   dio_.reset();
   std::vector<DeviceSet::Member> members;
-  members.push_back({std::make_unique<FaultDevice>(device_, faults_), 0, device_.size_bytes()});
+  members.push_back({std::make_unique<FaultDevice>(*hooked_, faults_), 0, device_.size_bytes()});
   devices_ = std::make_unique<DeviceSet>(std::move(members));
   dio_ = std::make_unique<Dio>(*devices_, DioOptions{.writer_threads = 0}, NullLogger());
   store_ = std::make_unique<BlockStore>(*dio_, allocator_, device_.size_bytes());

@@ -1,6 +1,7 @@
 // A volume without a volume: a device in memory with everything between it and core/chain.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -49,13 +50,20 @@ class ChainWorld {
   // Turns one byte of the block over, past every cache.
   void Damage(DataOff at, uint64_t byte);
 
+  // Runs `action` in the middle of the next read of the device, once: what other threads may do
+  // meanwhile. It must not read what is being read.
+  void DuringNextRead(std::function<void()> action) { during_read_ = std::move(action); }
+
   // The ids of the running cycle; NextCycle moves both on.
   const FlushTids& tids() const { return tids_; }
   void NextCycle();
 
  private:
+  class HookDevice;
   const ChainWorldOptions options_;
+  std::function<void()> during_read_;
   MemoryDevice device_;
+  std::unique_ptr<BlockDevice> hooked_;
   FaultPoint faults_;
   BumpAllocator allocator_;
   std::unique_ptr<DeviceSet> devices_;
@@ -65,7 +73,7 @@ class ChainWorld {
   FlushTids tids_{Tid(17), Tid(100)};
 };
 
-// The nine tenths of all tests: an INDIRECT tree for a file, checked with XXHASH64.
-inline constexpr uint8_t kMethods = 0x32;  // inode of a directory with LZ4 and XXHASH64
+// Methods byte of an inode below a directory with LZ4 and XXHASH64.
+inline constexpr uint8_t kMethods = 0x32;
 
 }  // namespace h2bd

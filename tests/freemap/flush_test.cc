@@ -85,6 +85,22 @@ TEST(FreemapFlush, CopiesOfOlderHeadersAreKnownAfterAReopen) {
   }
 }
 
+// With the knowledge of the newest header alone, the next copies but three would be those of the
+// oldest one.
+TEST(FreemapFlush, FlushesAfterAReopenSpareTheOlderHeaders) {
+  TestVolume volume(EightGib());
+  for (uint64_t round = 0; round < 5; ++round) {
+    TouchZones(volume, 6, round);
+    volume.Commit();
+  }
+  ASSERT_EQ(volume.Reopen(), absl::OkStatus());
+  for (uint64_t round = 5; round < 20; ++round) {
+    TouchZones(volume, 6, round);
+    ASSERT_EQ(volume.Flush().status(), absl::OkStatus());
+    for (const RingEntry& entry : volume.ring()) ExpectReadable(entry.freemap_blockset, volume);
+  }
+}
+
 TEST(FreemapFlush, RefusesWhenEveryCopyIsNamed) {
   TestVolume volume(EightGib(), /*header_slots=*/8);
   for (uint64_t round = 0; round < 8; ++round) {

@@ -23,7 +23,10 @@ constexpr char kF01[] = "f01-basic-2g", kF02[] = "f02-default-8g-slot3";
 class CheckTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!SharedDir().has_value()) GTEST_SKIP();
+    if (!SharedDir().has_value()) {
+      SkipLoudly("the checker over the reference's images");
+      GTEST_SKIP();
+    }
   }
 };
 

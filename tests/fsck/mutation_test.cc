@@ -438,7 +438,10 @@ std::vector<Mutation> HeaderMutations() {
 class MutationTest : public testing::TestWithParam<Mutation> {
  protected:
   void SetUp() override {
-    if (!SharedDir().has_value()) GTEST_SKIP();
+    if (!SharedDir().has_value()) {
+      SkipLoudly("damage in the reference's images");
+      GTEST_SKIP();
+    }
   }
 };
 

@@ -96,6 +96,25 @@ TEST(Pfs, RemovedFromTheIndex) {
   EXPECT_TRUE(pfs.EraseIndex(inum).ok()) << "a cycle may be repeated";
 }
 
+TEST(Pfs, AnInodeThatWasFlushedMeanwhileIsReadAgain) {
+  PfsWorld world;
+  const Inum inum = world.AddFile(world.pfs("DATA"), "a")->meta().inum;
+  world.FlushAll();
+  world.Reopen();
+  Pfs& pfs = world.pfs("DATA");
+  // While GetInode reads the old block somebody else changes the inode and lets go of it.
+  world.chains().NewPlace(BrefType::kData,
+                          16);  // the new block shall not share a buffer with the old one
+  world.chains().DuringNextRead([&] {
+    const Blockref old = **pfs.root().tree().Find(Key(inum.v));
+    InodeData data = NewDiskInode(inum, pfs.root().meta(), 7 * kLogicalBytes, absl::UnixEpoch());
+    const auto changed = Inode::Create(data, old, world.chains().store(), world.chains().cache());
+    const auto flushed = changed->Flush(world.chains().tids(), world.executor());
+    ASSERT_TRUE(flushed.ok() && pfs.PutIndex(flushed->bref).ok());
+  });
+  EXPECT_EQ(pfs.GetInode(inum).value()->meta().size, 7 * kLogicalBytes);
+}
+
 TEST(Pfs, TrimKeepsWhatIsHeldOrModified) {
   PfsWorld world;
   Pfs& pfs = world.pfs("DATA");
