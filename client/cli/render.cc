@@ -1,0 +1,63 @@
+#include "client/cli/render.h"
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace h2bd::cli {
+
+using client::DiskInfo;
+using client::TransactionInfo;
+using client::VolumeInfo;
+
+Json DiskJson(const DiskInfo& disk) {
+  return {{"name", disk.name.ToString()},
+          {"size_bytes", disk.size_bytes},
+          {"stored_bytes", disk.stored_bytes},
+          {"compression", std::string(Name(disk.compression))},
+          {"check_code", std::string(Name(disk.check_code))},
+          {"inode_number", disk.inode_number},
+          {"create_time", TimeText(disk.create_time)},
+          {"modify_time", TimeText(disk.modify_time)}};
+}
+
+Json VolumeJson(const VolumeInfo& volume) {
+  Json failure = nullptr;
+  if (!volume.failure.ok()) {
+    failure = {{"code", absl::StatusCodeToString(volume.failure.code())},
+               {"message", std::string(volume.failure.message())}};
+  }
+  return {{"fsid", volume.fsid},
+          {"format_version", volume.format_version},
+          {"devices", volume.devices},
+          {"total_bytes", volume.total_bytes},
+          {"space",
+           {{"total_bytes", volume.space.total_bytes},
+            {"allocated_bytes", volume.space.allocated_bytes},
+            {"staged_bytes", volume.space.staged_bytes},
+            {"free_bytes", volume.space.free_bytes},
+            {"reserved_bytes", volume.space.reserved_bytes},
+            {"unreadable_bytes", volume.space.unreadable_bytes}}},
+          {"header_slot", volume.header_slot},
+          {"header_slots", volume.header_slots},
+          {"mirror_tid", volume.mirror_tid},
+          {"freemap_tid", volume.freemap_tid},
+          {"seq", volume.seq},
+          {"durable_seq", volume.durable_seq},
+          {"dirty_bytes", volume.dirty_bytes},
+          {"dirty_limit_bytes", volume.dirty_limit_bytes},
+          {"cached_block_bytes", volume.cached_block_bytes},
+          {"cached_chain_bytes", volume.cached_chain_bytes},
+          {"read_only", volume.read_only},
+          {"failure", failure},
+          {"default_pfs", volume.default_pfs},
+          {"server_version", volume.server_version}};
+}
+
+Json TransactionJson(const TransactionInfo& transaction) {
+  return {{"transaction", transaction.id},
+          {"state", std::string(Name(transaction.state))},
+          {"seq", transaction.seq}};
+}
+
+}  // namespace h2bd::cli

@@ -1,0 +1,65 @@
+// What the commands do, apart from how the command line spells it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/status.h"
+#include "core/fsck/check.h"
+#include "core/volume/format.h"
+
+namespace h2bd {
+
+enum class OutputForm { kTable, kJson };
+
+struct MediaIo {
+  std::ostream& out;
+  std::ostream& err;
+  OutputForm form = OutputForm::kTable;
+  bool json() const { return form == OutputForm::kJson; }
+};
+
+// Devices of one volume, and which of its headers to look through.
+struct MediaTarget {
+  std::vector<std::string> images;
+  std::optional<int> slot;  // default: the newest
+};
+
+struct FormatCommand {
+  std::vector<std::string> paths;
+  std::optional<uint64_t> size;  // of files that do not exist yet
+  FormatOptions options;
+};
+absl::Status RunFormat(const FormatCommand& command, const MediaIo& io);
+
+struct CheckCommand {
+  MediaTarget target;
+  bool strict = false;
+  bool metadata_only = false;
+};
+// Whether the volume is clean.
+absl::StatusOr<bool> RunCheck(const CheckCommand& command, const MediaIo& io);
+
+struct ShowCommand {
+  MediaTarget target;
+  bool headers = false, tree = false, freemap = false;
+};
+// Goes on where it can: only devices that cannot be opened are an error.
+absl::Status RunShow(const ShowCommand& command, const MediaIo& io);
+
+struct ListCommand {
+  MediaTarget target;
+  std::string path;  // PFS[/path]; "": the PFSs
+  bool details = false, recursive = false;
+};
+absl::Status RunList(const ListCommand& command, const MediaIo& io);
+
+// `path` is PFS/path of a file or softlink.
+absl::Status RunCat(const MediaTarget& target, const std::string& path, const MediaIo& io);
+absl::Status RunDigest(const MediaTarget& target, const MediaIo& io);
+
+}  // namespace h2bd
