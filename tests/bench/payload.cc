@@ -1,0 +1,91 @@
+#include "tests/bench/payload.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/status.h"
+
+namespace h2bd::bench {
+namespace {
+
+constexpr size_t kBlockBytes = 65536;
+constexpr int kAllocatorKeepBytes = 1 << 30;
+
+void FillRandom(ByteSpan into, std::mt19937_64& rng) {
+  for (size_t at = 0; at < into.size(); at += sizeof(uint64_t)) StoreAs(into, rng(), at);
+}
+
+void FillText(ByteSpan into, std::mt19937_64& rng) {
+  static constexpr const char* kVerbs[] = {"read", "write", "sync", "open", "close", "retry"};
+  static constexpr const char* kPlaces[] = {"frontend", "billing", "catalogue", "search", "mail"};
+  size_t at = 0;
+  while (at < into.size()) {
+    const uint64_t a = rng(), b = rng();
+    const std::string line = absl::StrFormat(
+        "2026-03-%02d %02d:%02d:%02d.%06d INFO %s[%d]: %s request=%016x took %d us\n", a % 28 + 1,
+        a / 28 % 24, a / 672 % 60, a / 40320 % 60, a / 2419200 % 1000000, kPlaces[b % 5],
+        b / 5 % 30000, kVerbs[b / 150000 % 6], rng(), b / 900000 % 100000);
+    const size_t bytes = std::min(line.size(), into.size() - at);
+    std::memcpy(into.data() + at, line.data(), bytes);
+    at += bytes;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Content> ParseContent(absl::string_view text) {
+  if (text == "random") return Content::kRandom;
+  if (text == "text") return Content::kText;
+  return absl::InvalidArgumentError(absl::StrCat("content ", text, ", legal: random, text"));
+}
+
+PayloadSource::PayloadSource(Content content, uint64_t seed) : pool_(kPoolBytes) {
+  std::mt19937_64 rng(seed);
+  if (content == Content::kRandom) {
+    FillRandom(pool_.span(), rng);
+  } else {
+    FillText(pool_.span(), rng);
+  }
+  block_number_ = rng() << 32;  // two runs on one volume differ, too
+}
+
+ConstByteSpan PayloadSource::Next(size_t bytes) {
+  H2_ASSERT(bytes > 0 && kPoolBytes % bytes == 0);
+  if (position_ == kPoolBytes) position_ = 0;
+  const ByteSpan piece = pool_.span().subspan(position_, bytes);
+  position_ += bytes;
+  for (size_t at = 0; at + sizeof(uint64_t) <= bytes; at += kBlockBytes) {
+    StoreAs(piece, block_number_++, at);
+  }
+  return piece;
+}
+
+void TuneAllocator() {
+  mallopt(M_MMAP_THRESHOLD, kAllocatorKeepBytes);
+  mallopt(M_TRIM_THRESHOLD, kAllocatorKeepBytes);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+std::string LatencyJson(std::vector<absl::Duration> samples) {
+  H2_ASSERT(!samples.empty());
+  std::sort(samples.begin(), samples.end());
+  const auto at = [&](double quantile) {
+    const auto index = static_cast<size_t>(quantile * static_cast<double>(samples.size()));
+    return absl::ToDoubleMicroseconds(samples[std::min(index, samples.size() - 1)]);
+  };
+  return absl::StrFormat(R"({"p50_us": %.1f, "p99_us": %.1f, "count": %d})", at(0.5), at(0.99),
+                         samples.size());
+}
+
+void Die(const char* program, const absl::Status& status) {
+  std::fprintf(stderr, "%s: %s\n", program, status.ToString().c_str());
+  std::exit(1);
+}
+
+}  // namespace h2bd::bench
