@@ -34,6 +34,8 @@ struct Flag {
 template <class T>
 using Field = T& (*)(ServerConfig&);
 
+// A TOML string. (CLI11's reader knows no escapes, so a text with quotes or backslashes does not
+// read back.)
 std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", absl::Utf8SafeCEscape(text), "\"");
 }

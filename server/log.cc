@@ -1,5 +1,6 @@
 #include "server/log.h"
 
+#include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -41,6 +42,9 @@ spdlog::level::level_enum ToSpdlog(LogSeverity severity) {
   return spdlog::level::err;
 }
 
+// gRPC's log function takes no argument of ours.
+Logger* grpc_logger = nullptr;
+
 class StderrLogger final : public Logger {
  public:
   StderrLogger(LogFormat format, LogSeverity level)
@@ -64,6 +68,18 @@ class StderrLogger final : public Logger {
 };
 
 }  // namespace
+
+GrpcLogRedirect::GrpcLogRedirect(Logger& logger) {
+  grpc_logger = &logger;
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    const LogSeverity severity =
+        line->severity == GPR_LOG_SEVERITY_ERROR ? LogSeverity::kWarning : LogSeverity::kDebug;
+    grpc_logger->Write(severity, line->message, {{"from", "grpc"}});
+  });
+}
+
+// Back to gRPC's default.
+GrpcLogRedirect::~GrpcLogRedirect() { gpr_set_log_function(nullptr); }
 
 std::unique_ptr<Logger> NewStderrLogger(LogFormat format, LogSeverity level) {
   return std::make_unique<StderrLogger>(format, level);

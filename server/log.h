@@ -14,6 +14,16 @@ enum class LogFormat { kText, kJson };
 // escaped in text, so that a name from the media cannot forge a line.
 std::unique_ptr<Logger> NewStderrLogger(LogFormat format, LogSeverity level);
 
+// While it lives, gRPC's own log lines go to `logger`: its errors as warnings (most are peers that
+// misbehave), everything else for debugging. One at a time; `logger` outlives it.
+class GrpcLogRedirect {
+ public:
+  explicit GrpcLogRedirect(Logger& logger);
+  ~GrpcLogRedirect();
+  GrpcLogRedirect(const GrpcLogRedirect&) = delete;
+  GrpcLogRedirect& operator=(const GrpcLogRedirect&) = delete;
+};
+
 // One line without time and level: `message key=value …`, or the inner part of a JSON object.
 std::string LogLine(LogFormat format, absl::string_view message,
                     std::initializer_list<LogField> fields);

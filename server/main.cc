@@ -70,6 +70,7 @@ int Fail(Logger& logger, absl::string_view what, const absl::Status& status) {
 
 int Run(const ServerConfig& config, const sigset_t& stop_signals) {
   const std::unique_ptr<Logger> logger = NewStderrLogger(config.log_format, config.log_level);
+  const GrpcLogRedirect grpc_log(*logger);
   logger->Info("starting", {{"version", kVersion}, {"volume", absl::StrJoin(config.volume, ",")}});
   if (!config.listen.IsLoopback() && !config.tls.enabled()) {
     logger->Warning("listening without TLS: anybody on the network can read and write all disks");

@@ -2,13 +2,17 @@
 
 #include <civetweb.h>
 
+#include <thread>
+
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "server/metrics_text.h"
 #include "server/status_map.h"
 
 namespace h2bd {
 namespace {
 
+constexpr absl::Duration kWakeInterval = absl::Milliseconds(20);
 constexpr char kTextFormat[] = "text/plain; version=0.0.4; charset=utf-8";
 
 int Respond(mg_connection* connection, int code, const char* code_text, const char* type,
@@ -23,18 +27,18 @@ int Respond(mg_connection* connection, int code, const char* code_text, const ch
 
 }  // namespace
 
-MetricsPage::MetricsPage(const prometheus::Collectable& source, Health health)
-    : source_(source), health_(std::move(health)) {}
+MetricsPage::MetricsPage(std::string host, const prometheus::Collectable& source, Health health)
+    : host_(std::move(host)), source_(source), health_(std::move(health)) {}
 
 absl::StatusOr<std::unique_ptr<MetricsPage>> MetricsPage::Start(
     const Endpoint& endpoint, const prometheus::Collectable& source, Health health) {
-  const std::string address = endpoint.host == "localhost"
-                                  ? absl::StrCat("127.0.0.1:", endpoint.port)
-                                  : endpoint.ToString();
+  Endpoint numeric = endpoint;  // civetweb takes no names
+  if (numeric.host == "localhost") numeric.host = "127.0.0.1";
+  const std::string address = numeric.ToString();
   // One connection at a time is normal; a slow reader must not keep a thread for ever.
   const char* options[] = {"listening_ports",    address.c_str(), "num_threads", "2",
                            "request_timeout_ms", "10000",         nullptr};
-  std::unique_ptr<MetricsPage> page(new MetricsPage(source, std::move(health)));
+  std::unique_ptr<MetricsPage> page(new MetricsPage(numeric.host, source, std::move(health)));
   mg_callbacks callbacks{};
   page->context_ = mg_start(&callbacks, page.get(), options);
   if (page->context_ == nullptr) {
@@ -48,7 +52,20 @@ absl::StatusOr<std::unique_ptr<MetricsPage>> MetricsPage::Start(
 }
 
 MetricsPage::~MetricsPage() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  // civetweb's listener looks only every two seconds, or when somebody connects, whether it is to
+  // stop.
+  absl::Notification stopped;
+  std::thread stopper([this, &stopped] {
+    mg_stop(context_);
+    stopped.Notify();
+  });
+  while (!stopped.WaitForNotificationWithTimeout(kWakeInterval)) {
+    char ignored[64];
+    mg_connection* wake = mg_connect_client(host_.c_str(), port_, 0, ignored, sizeof ignored);
+    if (wake != nullptr) mg_close_connection(wake);
+  }
+  stopper.join();
 }
 
 int MetricsPage::ServeMetrics(mg_connection* connection, void* page) {

@@ -34,10 +34,11 @@ class MetricsPage {
   int port() const { return port_; }
 
  private:
-  MetricsPage(const prometheus::Collectable& source, Health health);
+  MetricsPage(std::string host, const prometheus::Collectable& source, Health health);
   static int ServeMetrics(mg_connection* connection, void* page);
   static int ServeHealth(mg_connection* connection, void* page);
 
+  const std::string host_;
   const prometheus::Collectable& source_;
   const Health health_;
   mg_context* context_ = nullptr;

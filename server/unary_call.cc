@@ -19,10 +19,11 @@ UnaryCall::UnaryCall(ServiceEnv& env, Method method, absl::Time deadline, uint64
 grpc::ServerUnaryReactor* UnaryCall::Start(ServiceEnv& env, Method method,
                                            grpc::CallbackServerContext& context,
                                            uint64_t payload_bytes, Executor& executor, Work work) {
+  context.AddInitialMetadata(kInstanceKey, env.instance);
+  // Before the call is counted as being in flight: what the metric shows holds its place.
+  const absl::Status admission = env.gate.EnterCall(payload_bytes);
   // Owned by gRPC until OnDone.
   auto* call = new UnaryCall(env, method, DeadlineOf(context), payload_bytes);
-  context.AddInitialMetadata(kInstanceKey, env.instance);
-  const absl::Status admission = env.gate.EnterCall(payload_bytes);
   if (!admission.ok()) {
     env.metrics.refused_calls.Add();
     call->Finish(admission);

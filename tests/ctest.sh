@@ -14,13 +14,14 @@ attribute() {
   sed -n "s/^[[:space:]]*$2=\"\\([0-9]*\\)\".*/\\1/p" "$1" | head -n 1
 }
 
-# run_ctest BUILD_DIR [CTEST ARGUMENTS...]: adds to the counts; a run without a readable result is one failure.
+# run_ctest BUILD_DIR [CTEST ARGUMENTS...]: adds to the counts; a run of no test is one failure.
 run_ctest() {
   local result=$1/ctest.xml total bad skipped
   rm -f "$result"
   ctest --test-dir "$1" --output-on-failure --no-tests=error -j "$(nproc)" --output-junit "$result" "${@:2}" || true
-  if [ ! -e "$result" ] || ! total=$(attribute "$result" tests) || [ -z "$total" ]; then
-    printf 'ctest left no result in %s\n' "$result" >&2
+  total=$([ ! -e "$result" ] || attribute "$result" tests)
+  if [ "${total:-0}" -eq 0 ]; then
+    printf 'ctest ran no test in %s\n' "$1" >&2
     count 1
     return 0
   fi

@@ -230,7 +230,7 @@ def main():
     bench.engine("text", "text of ratio 2")
     bench.sync()
     cores = f"{os.cpu_count()} cores, Linux {os.uname().release.split('-')[0]}"
-    text = f"{time.strftime('%Y-%m-%d')}, {cores}, {arguments.rounds} rounds:\n\n" + bench.markdown()
+    text = f"{time.strftime('%Y-%m-%d')}, {cores}, {arguments.rounds} rounds. MB/s: more is better; us: less is.\n\n" + bench.markdown()
     print(text)
     if arguments.readme:
         write_between_markers(arguments.readme, text)

@@ -166,6 +166,23 @@ TEST_F(ChainTreeTest, AFailedReadOfABlockThatWasGivenAwayIsNoFault) {
   EXPECT_EQ(*found, std::nullopt);
 }
 
+TEST_F(ChainTreeTest, TheWayOfAWriterStaysWhileItReads) {
+  Fill(2000);
+  const Blockref target = Flush().OfKeybits(23)[7]->bref;
+  Reload();
+  ASSERT_TRUE(tree_->Find(Key(0)).ok()) << "the /30 is in memory";
+  world_.DuringNextRead([&] {
+    tree_->EvictClean();
+    tree_->EvictClean();
+    tree_->EvictClean();
+    EXPECT_EQ(TablesInMemory(), 1u) << "the /30, whose entry is being read";
+  });
+  const Blockref leaf = world_.Data(7 * 128, 11);
+  ASSERT_TRUE(Put(leaf));
+  EXPECT_EQ(*tree_->Find(target.key), leaf);
+  EXPECT_EQ(Flush().leaves.at(target.key), leaf);
+}
+
 TEST_F(ChainTreeTest, ATableThatWasNeverWrittenGoesWithoutATrace) {
   Fill(10);
   for (uint64_t block = 0; block < 10; ++block) ASSERT_TRUE(*tree_->Erase(Key(block << 16)));

@@ -33,7 +33,7 @@ class Refused(Case):
         missing = self.path("missing")
         rows = [
             # exit code, a part of the message, arguments
-            (2, "disk", ["disk"]),
+            (2, "subcommand is required", ["disk"]),
             (2, "frob", ["frob"]),
             (2, "--nope", ["disk", "ls", "--nope"]),
             (2, "--size", ["disk", "create", "x"]),
@@ -143,7 +143,7 @@ class ServerRefuses(Case):
         self.refuse(1, "No such file", self.path("missing.img"))
         self.refuse(1, "directory", self.dir)
         image = self.image()
-        self.refuse(1, "given twice", image, image, unchanged=[image])
+        self.refuse(1, "in use", image, image, unchanged=[image])
 
     def test_not_a_volume(self):
         blank = self.path("blank.img")

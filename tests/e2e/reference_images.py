@@ -15,14 +15,20 @@ MANY_SYNCS = ("f02-default-8g-slot3", "f14-format-1")
 
 class ReferenceImages(Case):
 
-    def test_each(self):
+    def test_every_other(self):
+        self.change_all(0)
+
+    def test_the_others(self):
+        self.change_all(1)
+
+    def change_all(self, first):
         manifest = shared("fixtures", "manifest.json")
-        if manifest is None:
+        if manifest is None or shared("tools", "h2inspect.py") is None:
             return
         with open(manifest, encoding="utf-8") as file:
             images = json.load(file)["images"]
         self.assertTrue(images)
-        for image in images:
+        for image in images[first::2]:
             with self.subTest(image=image["name"]):
                 self.change_and_compare(image)
 
@@ -31,7 +37,9 @@ class ReferenceImages(Case):
         subprocess.run(["zstd", "-q", "-d", "--sparse", "--long=27", "-f", "-o", path,
                         shared("fixtures", described["name"] + ".img.zst")], check=True)
         try:
+            warnings = self.warnings(path)
             expected = self.change(described, path)
+            self.assertEqual(self.warnings(path), warnings)
             self.assert_old_files(described, path)
             self.assert_new_disks(expected, path)
         finally:
@@ -61,9 +69,16 @@ class ReferenceImages(Case):
         self.stop(server)
         return disks
 
-    def assert_old_files(self, described, path):
+    def warnings(self, path):
+        """What `media check` warns of. There is nothing, but where the reference was told to leave something behind."""
         done = run("media", "check", path, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        found = {line for line in done.stdout.splitlines() if line.startswith("warning")}
+        if not found:
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("error ", done.stdout)
+        return found
+
+    def assert_old_files(self, described, path):
         self.found = inspect("--max-hash", str(HASH_BYTES_MAX), path)
         files = [(pfs["name"], {**entry, "path": entry["path"].lstrip("/")}) for pfs in described["pfs"] for entry in pfs["entries"]
                  if entry["type"] == "file"]

@@ -155,6 +155,32 @@ TEST_F(MediaCommandsTest, WrongCommandLinesAreUsageErrors) {
   }
 }
 
+// As the whole `h2bd` command embeds them: its own --version, and an --output that all commands
+// share.
+TEST_F(MediaCommandsTest, OptionsOfTheSurroundingAppAreHonoured) {
+  const std::string image = Path("new.img");
+  for (const bool in_front : {true, false}) {
+    CLI::App app("h2bd");
+    app.set_version_flag("--version", "h2bd 1.2.3");
+    std::string output;
+    app.add_option("-o,--output", output);
+    std::ostringstream out, err;
+    std::optional<int> exit_code;
+    AddMediaCommands(app, out, err, exit_code);
+    for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+      command->fallthrough();
+    }
+    std::vector<std::string> arguments = {"media", "format",  image,       "--size",
+                                          "1G",    "--force", "--version", "1"};
+    const std::vector<std::string> form = {"-o", "json"};
+    arguments.insert(in_front ? arguments.begin() : arguments.end(), form.begin(), form.end());
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(arguments);
+    ASSERT_EQ(exit_code, 0) << err.str();
+    EXPECT_EQ(json::parse(out.str())["header_slots"], 1);
+  }
+}
+
 class FixtureCommandsTest : public MediaCommandsTest {
  protected:
   void SetUp() override {

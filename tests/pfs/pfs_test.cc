@@ -98,13 +98,13 @@ TEST(Pfs, RemovedFromTheIndex) {
 
 TEST(Pfs, AnInodeThatWasFlushedMeanwhileIsReadAgain) {
   PfsWorld world;
+  world.chains().NewPlace(BrefType::kData, 16);  // the inode has a device buffer of its own
   const Inum inum = world.AddFile(world.pfs("DATA"), "a")->meta().inum;
+  world.chains().NewPlace(BrefType::kData, 16);
   world.FlushAll();
   world.Reopen();
   Pfs& pfs = world.pfs("DATA");
   // While GetInode reads the old block somebody else changes the inode and lets go of it.
-  world.chains().NewPlace(BrefType::kData,
-                          16);  // the new block shall not share a buffer with the old one
   world.chains().DuringNextRead([&] {
     const Blockref old = **pfs.root().tree().Find(Key(inum.v));
     InodeData data = NewDiskInode(inum, pfs.root().meta(), 7 * kLogicalBytes, absl::UnixEpoch());

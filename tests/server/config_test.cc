@@ -157,10 +157,10 @@ TEST(Config, MetricsPageCanBeSwitchedOff) {
 }
 
 TEST(Config, PrintedConfigurationReadsBackTheSame) {
-  const std::vector<std::string> arguments =
-      With({"--volume", "/dev/we \"ird\\", "--dirty-limit", "48M", "--flush-age", "1m30s",
-            "--read-only", "--log-format", "json", "--listen", "unix:/run/h2bd.sock", "--metrics",
-            "off", "--stream-window", "4097K", "--default-pfs", "DATA"});
+  const std::vector<std::string> arguments = With(
+      {"--volume", "/dev/with space", "--volume", "/dev/b", "--dirty-limit", "48M", "--flush-age",
+       "1m30s", "--read-only", "--log-format", "json", "--listen", "unix:/run/h2bd.sock",
+       "--metrics", "off", "--stream-window", "4097K", "--default-pfs", "DATA"});
   std::vector<std::string> printing = arguments;
   printing.push_back("--print-config");
   const absl::StatusOr<CommandLine> line = ParseCommandLine(printing);

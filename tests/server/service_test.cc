@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/server/test_server.h"
 
@@ -403,8 +405,7 @@ TEST(VolumeService, ShowsTheVolume) {
 
 TEST(Calls, AboveTheLimitAreRefusedNotQueued) {
   TestServer server([](ServerConfig& config) { config.limits.max_calls = 1; });
-  server.CreateDisk("vm1", kMiB);
-  server.Write("pfs/-/disks/vm1", 0, "dirty");
+  ASSERT_TRUE(server.volume().CreateDisk({"DATA", "vm1"}, {.size_bytes = kMiB}).ok());
   server.device().Hold(true);
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
@@ -412,12 +413,10 @@ TEST(Calls, AboveTheLimitAreRefusedNotQueued) {
   grpc::Status status;
   const auto pending = server.io().AsyncSync(&context, v1::SyncRequest(), &queue);
   pending->Finish(&response, &status, nullptr);
-  // The Sync holds the only place as soon as it has arrived.
-  grpc::Status refused;
-  do {
-    refused = Do(server.volumes(), &VolumeStub::GetVolume, v1::GetVolumeRequest());
-  } while (refused.ok());
-  ExpectError(refused, grpc::StatusCode::RESOURCE_EXHAUSTED, "SERVER_BUSY", "second call");
+  const char kSyncIsIn[] = "h2bd_rpc_in_flight{method=\"IoService.Sync\"} 1";
+  while (!absl::StrContains(server.Get("/metrics").second, kSyncIsIn)) std::this_thread::yield();
+  ExpectError(Do(server.volumes(), &VolumeStub::GetVolume, v1::GetVolumeRequest()),
+              grpc::StatusCode::RESOURCE_EXHAUSTED, "SERVER_BUSY", "second call");
   server.device().Hold(false);
   void* tag = nullptr;
   bool ok = false;
