@@ -142,8 +142,8 @@ class Volume {
   // Works on a full volume. Open handles give kNotFound from then on.
   absl::Status DeleteDisk(const DiskName& name);
 
-  // A handle for I/O; cheap to copy. Calls give kNotFound once the disk is deleted. All handles must be gone
-  // before the Volume is destroyed.
+  // A handle for I/O; cheap to copy. Calls give kNotFound once the disk is deleted. All handles
+  // must be gone before the Volume is destroyed.
   absl::StatusOr<DiskRef> OpenDisk(const DiskName& name);
 
   // --- I/O
