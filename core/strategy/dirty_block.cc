@@ -10,6 +10,9 @@ void DirtyBlock::Write(uint32_t at, ConstByteSpan bytes) {
   H2_ASSERT(at + bytes.size() <= kLogicalBytes);
   if (bytes.empty()) return;
   if (whole_ != nullptr) {
+    if (whole_.use_count() > 1) {
+      whole_ = std::make_shared<AlignedBuffer>(AlignedBuffer::CopyOf(whole_->span()));
+    }
     std::memcpy(whole_->data() + at, bytes.data(), bytes.size());
     return;
   }

@@ -40,7 +40,8 @@ class DirtyBlock {
   bool over_zeros() const { return over_zeros_; }
 
   // The whole block when it was written in one piece: shared, so that it can become clean cache
-  // without a copy; the block must not change afterwards. Null otherwise.
+  // without a copy. A later change of the block leaves what was handed out as it is. Null
+  // otherwise.
   SharedBytes whole() const { return whole_; }
 
   // Adds the changes of a later generation: its bytes win.
