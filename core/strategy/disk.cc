@@ -30,6 +30,8 @@ uint64_t BlockReservation(uint64_t disk_size) {
 constexpr uint64_t kDiskReservation = 128 * kKiB;
 // Memory of a generation without blocks.
 constexpr uint64_t kGenerationMemory = 1024;
+// Memory of one range of holes: an interval and its tree node.
+constexpr uint64_t kHoleMemory = 128;
 constexpr uint64_t kReadAheadBlocks = 16;
 
 uint64_t BlockOf(uint64_t offset) { return offset >> kLogicalRadix; }
@@ -207,6 +209,7 @@ Disk::Cost Disk::ApplyZeroes(Generation generation, uint64_t offset, uint64_t le
     zero_part(BlockOf(offset), WithinBlock(offset),
               WithinBlock(offset) == 0 ? 0 : static_cast<uint32_t>(kLogicalBytes));
     gen.Punch(first_whole, last_whole);
+    gen.memory_bytes += kHoleMemory;
     const uint64_t paths = 2 * BlockReservation(bound_size);
     gen.reserved_bytes += paths;
     cost.reserved_bytes += paths;

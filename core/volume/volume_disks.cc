@@ -227,7 +227,7 @@ absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_
   const bool shrinks = size_bytes < bound_size;
   Impl::Admission admission(v);
   H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), absl::InfiniteFuture(),
-                                     /*frees_space=*/shrinks));
+                                     {.space_reserve = shrinks}));
   {
     TransGate::Apply apply(*v.gate);
     H2_RETURN_IF_ERROR(v.CheckOpen());
@@ -280,7 +280,7 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
   H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
   Impl::Admission admission(v);
   H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture(),
-                                     /*frees_space=*/true));
+                                     {.space_reserve = true, .memory_reserve = true}));
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, name.path));
   const DiskId id{pfs->key(), entry.inum};

@@ -124,13 +124,21 @@ class Volume::Impl::Admission {
   ~Admission();
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
-  // Takes what `bound` names. `frees_space`: for changes that must work on a full volume (P6).
-  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline, bool frees_space = false);
+  // What a change may use besides what everybody may.
+  struct Privileges {
+    bool space_reserve = false;   // it frees space, so it must work on a full volume (P6)
+    bool memory_reserve = false;  // ... and also while all dirty memory is taken; for small ones
+  };
+  // Takes what `bound` names.
+  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline, Privileges privileges);
+  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline) {
+    return Admit(bound, deadline, Privileges());
+  }
   // The change is applied: `cost` stays taken, the rest is given back.
   void Spend(const Disk::Cost& cost);
 
  private:
-  absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool frees_space);
+  absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);
   Impl& volume_;
   int64_t memory_ = 0;
   uint64_t space_ = 0;

@@ -13,24 +13,23 @@ Volume::Impl::Admission::~Admission() {
 }
 
 absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, absl::Time deadline,
-                                            bool frees_space) {
-  if (frees_space) {
-    // Freeing must work when memory is short, too; it needs little.
+                                            Privileges privileges) {
+  if (privileges.memory_reserve) {
     volume_.budget->ChargeUnchecked(static_cast<uint64_t>(bound.memory_bytes));
   } else {
     H2_RETURN_IF_ERROR(volume_.budget->Charge(static_cast<uint64_t>(bound.memory_bytes), deadline));
   }
   memory_ = bound.memory_bytes;
-  H2_RETURN_IF_ERROR(ReserveSpace(bound.reserved_bytes, deadline, frees_space));
+  H2_RETURN_IF_ERROR(ReserveSpace(bound.reserved_bytes, deadline, privileges.space_reserve));
   space_ = bound.reserved_bytes;
   return absl::OkStatus();
 }
 
 absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time deadline,
-                                                   bool frees_space) {
+                                                   bool from_reserve) {
   // Promises to unflushed writes are worst cases; a cycle turns them into what was really needed.
   for (int attempt = 0; attempt < 3; ++attempt) {
-    if (volume_.freemap->TryReserve(bytes, frees_space)) return absl::OkStatus();
+    if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
     if (volume_.dirty->size() == 0) break;
     const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(volume_.gate->opseq(), deadline);
     if (!relieved.ok()) return relieved.status();
@@ -120,7 +119,7 @@ absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, 
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
   H2_RETURN_IF_ERROR(
-      admission.Admit(Disk::ZeroesBound(bound_size), options.deadline, /*frees_space=*/true));
+      admission.Admit(Disk::ZeroesBound(bound_size), options.deadline, {.space_reserve = true}));
   TransGate::Apply apply(*v.gate);
   H2_RETURN_IF_ERROR(v.CheckOpen());
   absl::MutexLock lock(&disk->mu());

@@ -395,6 +395,31 @@ TEST_F(VolumeTest, WritersWaitForMemoryAndTheirDeadlineIsHonoured) {
   EXPECT_TRUE(volume_->Write(disk, kMiB, AsBytes(block), soon).ok());
 }
 
+// Zeros for a part of a block are kept in memory until the next cycle as any other bytes are, and
+// so are holes.
+TEST_F(VolumeTest, WritersOfZeroesWaitForMemory) {
+  VolumeOptions options = ManualOptions();
+  options.dirty_limit_bytes = 256 * kKiB;
+  Open(options);
+  DiskRef disk = Create("vm1", uint64_t{1} << 40);
+  const auto zero_until_it_waits = [&](uint64_t length) {
+    for (uint64_t block = 0; block < 100'000; ++block) {
+      IoOptions soon;
+      soon.deadline = absl::Now() + absl::Milliseconds(50);
+      const absl::Status status =
+          volume_->WriteZeroes(disk, 2 * block * kLogicalBytes, length, soon).status();
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  };
+  for (const uint64_t length : {kLogicalBytes / 2, kLogicalBytes}) {
+    EXPECT_EQ(zero_until_it_waits(length).code(), absl::StatusCode::kDeadlineExceeded) << length;
+    EXPECT_LE(volume_->GetStatus().dirty_bytes, 256 * kKiB);
+    Sync();
+  }
+  EXPECT_TRUE(volume_->DeleteDisk({"", "vm1"}).ok());
+}
+
 TEST_F(VolumeTest, MetricsCanBeWalked) {
   class Names final : public MetricVisitor {
    public:
