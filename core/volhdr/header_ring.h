@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -23,8 +24,8 @@ struct RingEntry {
   std::array<Blockref, 4> freemap_blockset{};
 };
 
-// Used by one thread at a time (the flusher), except entries() and confirmed_slot() which any
-// thread may call between publishes.
+// Used by one thread at a time (the flusher), except slot_count(), which any thread may call at any
+// time, and entries() and confirmed_slot(), which any thread may call between publishes.
 //
 // A volume with one slot only (smaller than 2 GiB + 4 MiB) has its header written twice: first,
 // with a barrier of its own, into the last 64 KiB of the aux area (the shadow, ignored by other
@@ -60,7 +61,7 @@ class HeaderRing {
   // Highest plausible mirror_tid seen in any slot, valid or not (F-218).
   Tid highest_tid_seen() const { return highest_tid_; }
   bool has_shadow() const { return shadow_.has_value(); }
-  int slot_count() const { return slot_count_; }
+  int slot_count() const { return slot_count_.load(std::memory_order_relaxed); }
 
   // Offset of the shadow on a volume with this header, or nullopt where it has none (several slots,
   // or no aux area of at least 64 KiB).
@@ -86,7 +87,7 @@ class HeaderRing {
 
   DeviceSet& devices_;
   Logger& logger_;
-  int slot_count_ = 1;
+  std::atomic<int> slot_count_{1};
   int confirmed_slot_ = 0;
   bool fenced_ = false;
   std::optional<ByteOff> shadow_;
