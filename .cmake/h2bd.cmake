@@ -19,8 +19,8 @@ if(H2BD_SANITIZE)
     -fno-sanitize-recover=all)
   target_link_options(h2bd_flags INTERFACE -fsanitize=${H2BD_SANITIZE})
   if(H2BD_SANITIZE MATCHES thread)
-    # Abseil's locks in a form that the sanitizer sees; tests/tsan/README.md says why.
-    target_include_directories(h2bd_flags BEFORE INTERFACE ${CMAKE_SOURCE_DIR}/tests/tsan/include)
+    # Abseil's locks in a form that the sanitizer sees; tests/sanitizers/README.md says why.
+    target_include_directories(h2bd_flags BEFORE INTERFACE ${CMAKE_SOURCE_DIR}/tests/sanitizers/include)
   endif()
 endif()
 

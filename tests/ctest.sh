@@ -38,8 +38,8 @@ run_fuzz() {
   "$h2bd_root/tests/fuzz/run.sh" "$1" "$2" | tee "$lines" || status=$?
   while IFS= read -r line; do
     case $line in
-      fuzz_*': '*', ok') count 0 ;;
-      fuzz_*': '*) count 1 && status=0 ;;
+      fuzz_*' executions in '*', ok') count 0 ;;
+      fuzz_*' executions in '*) count 1 && status=0 ;;
       *) continue ;;
     esac
     targets=$((targets + 1))

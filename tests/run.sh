@@ -41,7 +41,7 @@ if [ -n "$install" ]; then
   "$h2bd_root/deploy/install-packages.sh" build test
 fi
 say "Build in $build_dir"
-configure "$build_dir" -DH2BD_TESTS=ON
+configure "$build_dir" -DH2BD_TESTS=ON -DH2BD_BENCH=OFF
 build "$build_dir"
 
 if [ -z "$filter" ]; then
