@@ -25,12 +25,13 @@ void FillText(ByteSpan into, std::mt19937_64& rng) {
   static constexpr const char* kVerbs[] = {"read", "write", "sync", "open", "close", "retry"};
   static constexpr const char* kPlaces[] = {"frontend", "billing", "catalogue", "search", "mail"};
   size_t at = 0;
-  while (at < into.size()) {
-    const uint64_t a = rng(), b = rng();
-    const std::string line = absl::StrFormat(
-        "2026-03-%02d %02d:%02d:%02d.%06d INFO %s[%d]: %s request=%016x took %d us\n", a % 28 + 1,
-        a / 28 % 24, a / 672 % 60, a / 40320 % 60, a / 2419200 % 1000000, kPlaces[b % 5],
-        b / 5 % 30000, kVerbs[b / 150000 % 6], rng(), b / 900000 % 100000);
+  for (uint64_t us = 0; at < into.size(); us += 137) {
+    const uint64_t r = rng();
+    const std::string line =
+        absl::StrFormat("2026-03-11 %02d:%02d:%02d.%06d INFO %s[%d]: %s request=%04x took %d us\n",
+                        us / 3'600'000'000 % 24, us / 60'000'000 % 60, us / 1'000'000 % 60,
+                        us % 1'000'000, kPlaces[r % 5], 1200 + r / 5 % 8, kVerbs[r / 40 % 6],
+                        r / 240 % 65536, r / 15'728'640 % 1000);
     const size_t bytes = std::min(line.size(), into.size() - at);
     std::memcpy(into.data() + at, line.data(), bytes);
     at += bytes;

@@ -22,6 +22,9 @@ DEVICE_BYTES = 4 * GIB  # two header slots; room for one round between two forma
 TRANSFER_BYTES = GIB
 CACHED_BYTES = 256 * MIB  # fits the server's cache of clean blocks
 SERVER, METRICS, NULL = "127.0.0.1:7520", "127.0.0.1:9842", "127.0.0.1:7521"
+# In the order of a cycle.
+PHASES = ("cut", "inodes", "pfs_roots", "super_root", "freemap", "header_image", "writeout", "barrier1", "header",
+          "barrier2")
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
@@ -162,9 +165,9 @@ class Bench:
             ours.append(runs[-1]["mb_per_s"])
             fio.append(self.fio_write())
         self.report(name, "MB/s", ours, fio, f"fio {self.fio_engine}, 64 KiB, depth 16, O_DIRECT")
-        self.profiles[f"{name}: seconds in each phase, all cycles"] = {
-            phase: statistics.median(run["phase_seconds"].get(phase, 0) for run in runs)
-            for phase in runs[0]["phase_seconds"]}
+        self.profiles[f"{name}: ms in each phase, all cycles"] = {
+            phase: 1e3 * statistics.median(run["phase_seconds"].get(phase, 0) for run in runs)
+            for phase in PHASES}
 
     def sync(self):
         names = ["Sync after a 4 KiB write, engine", "Sync after a 4 KiB write, `Channel`"]
@@ -187,7 +190,7 @@ class Bench:
         self.report(names[1], "us", rpc, barriers, "4 KiB write + 2 × fdatasync")
         self.profiles["Sync after a 4 KiB write, engine: p50 of each phase, us"] = {
             phase: statistics.median(run["phases_p50_us"][phase] for run in runs)
-            for phase in runs[0]["phases_p50_us"]}
+            for phase in PHASES}
 
     # --- output ---------------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class Bench:
             if not shown:
                 continue
             lines += ["", title + ":", "", "| " + " | ".join(shown) + " |", "|" + "--:|" * len(shown),
-                      "| " + " | ".join(f"{v:.3g}" for v in shown.values()) + " |"]
+                      "| " + " | ".join(f"{v:.0f}" if v >= 100 else f"{v:.2g}" for v in shown.values()) + " |"]
         return "\n".join(lines)
 
 
