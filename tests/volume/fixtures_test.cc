@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/random.h"
 #include "core/fsck/check.h"
 #include "tests/volume/test_volume.h"
 
@@ -91,6 +94,15 @@ int CompareFiles(Volume& volume, const json& image) {
   return compared;
 }
 
+// The last PFS that is neither LOCAL nor a snapshot.
+const json& ChangeablePfs(const json& image) {
+  const json* found = nullptr;
+  for (const json& pfs : image["pfs"]) {
+    if (pfs["name"] != "LOCAL" && pfs["subtype"] == "none") found = &pfs;
+  }
+  return found != nullptr ? *found : Manifest().at("no changeable PFS");
+}
+
 class FixtureTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(FixtureTest, EveryRegularFileReadsBack) {
@@ -109,10 +121,7 @@ TEST_P(FixtureTest, IsCleanAndKeepsItsFilesAfterChangesAndAHundredSyncs) {
   absl::StatusOr<SparseImage> image = LoadFixture(GetParam());
   ASSERT_TRUE(image.ok()) << image.status();
   MemoryDevice device(*std::move(image));
-  std::string pfs;
-  for (const json& one : ImageOf(GetParam())["pfs"]) {
-    if (one["name"] != "LOCAL" && one["subtype"] == "none") pfs = one["name"];
-  }
+  const std::string pfs = ChangeablePfs(ImageOf(GetParam()))["name"];
   {
     const auto volume = OpenOn(device, ManualOptions());
     ASSERT_TRUE(volume.ok()) << volume.status();
@@ -141,6 +150,75 @@ TEST_P(FixtureTest, IsCleanAndKeepsItsFilesAfterChangesAndAHundredSyncs) {
   const auto volume = OpenOn(device, ManualOptions());
   ASSERT_TRUE(volume.ok()) << volume.status();
   CompareFiles(**volume, ImageOf(GetParam()));
+}
+
+// Whatever form the reference gave a file (bytes in the inode, short last blocks, any codec and
+// check code), writing, growing and shrinking it work, and what was not written stays.
+// Of all PFSs that are no snapshots.
+std::vector<DiskName> ChangeableFiles(const json& image, uint64_t size_max) {
+  std::vector<DiskName> names;
+  for (const json& pfs : image["pfs"]) {
+    if (pfs["subtype"] != "none") continue;
+    for (const json& entry : pfs["entries"]) {
+      if (entry["type"] == "file" && entry["size"].get<uint64_t>() <= size_max) {
+        names.push_back({pfs["name"], PathOf(entry)});
+      }
+    }
+  }
+  return names;
+}
+
+// Whatever form the reference gave a file (bytes in the inode, short last blocks, any codec and
+// check code), writing, growing and shrinking it work, and what was not written stays.
+TEST_P(FixtureTest, FilesOfTheReferenceCanBeOverwrittenGrownAndShrunk) {
+  constexpr uint64_t kSizeMax = 4 * kMiB;
+  constexpr int kFilesMax = 60;
+  absl::StatusOr<SparseImage> image = LoadFixture(GetParam());
+  ASSERT_TRUE(image.ok()) << image.status();
+  MemoryDevice device(*std::move(image));
+  SeededRandom rng(TestSeed());
+  std::map<DiskId, std::pair<DiskName, std::string>> expected;  // by inode: there are hard links
+  {
+    const auto volume = OpenOn(device, ManualOptions());
+    ASSERT_TRUE(volume.ok()) << volume.status();
+    for (const DiskName& name : ChangeableFiles(ImageOf(GetParam()), kSizeMax)) {
+      if (expected.size() == kFilesMax) break;
+      const absl::StatusOr<DiskRef> disk = (*volume)->OpenDisk(name);
+      ASSERT_TRUE(disk.ok()) << disk.status();
+      if (expected.contains((*disk)->id())) continue;
+      std::string text((*disk)->size_bytes(), '\0');
+      ASSERT_EQ((*volume)->Read(*disk, 0, std::as_writable_bytes(std::span(text)), {}),
+                absl::OkStatus());
+
+      const uint64_t size = rng.Next64() % (text.size() + 200'000);
+      text.resize(size, '\0');
+      ASSERT_TRUE((*volume)->ResizeDisk(name, size).ok());
+      if (!text.empty()) {
+        const uint64_t at = rng.Next64() % text.size();
+        const std::string change(std::min<uint64_t>(1 + rng.Next64() % 5000, text.size() - at),
+                                 '!');
+        ASSERT_EQ(WriteText(**volume, *disk, at, change), absl::OkStatus());
+        text.replace(at, change.size(), change);
+      }
+      expected[(*disk)->id()] = {name, text};
+    }
+    EXPECT_FALSE(expected.empty());
+    const auto synced = (*volume)->Sync(nullptr, {});
+    ASSERT_TRUE(synced.ok()) << synced.status();
+  }
+  BlockDevice* devices[] = {&device};
+  const CheckReport report = CheckDevices(devices);
+  EXPECT_EQ(report.errors, 0u) << report.ToString();
+  const auto volume = OpenOn(device, ManualOptions());
+  ASSERT_TRUE(volume.ok()) << volume.status();
+  for (const auto& [id, file] : expected) {
+    const absl::StatusOr<DiskRef> disk = (*volume)->OpenDisk(file.first);
+    ASSERT_TRUE(disk.ok()) << disk.status();
+    std::string text((*disk)->size_bytes(), '\0');
+    ASSERT_EQ((*volume)->Read(*disk, 0, std::as_writable_bytes(std::span(text)), {}),
+              absl::OkStatus());
+    EXPECT_TRUE(text == file.second) << file.first.ToString();
+  }
 }
 
 std::vector<std::string> Names() {
