@@ -337,6 +337,8 @@ void Freemap::Describe(MetricVisitor& visitor) const {
   gauge("free", space.free_bytes);
   gauge("reserved", space.reserved_bytes);
   gauge("unreadable", space.unreadable_bytes);
+  visitor.OnGauge("h2bd_reserved_bytes", "Space promised to changes that no cycle has stored.", {},
+                  static_cast<double>(space.reserved_bytes));
 
   const auto count = [&](const char* name, const char* help, MetricLabels labels,
                          const Counter& counter) {

@@ -106,8 +106,10 @@ absl::Status Volume::Impl::OpenForWriting() {
                      *pfses,       *names,        *gate,      *dirty,     *cache,
                      *budget,      *flusher_pool, *env.clock, *env.logger};
   flusher = std::make_unique<Flusher>(parts, *set.header, Tid(pfses->HighestModifyTid().v + 1));
+  const absl::Duration began = env.clock->MonotonicNow();
   H2_ASSIGN_OR_RETURN(const uint64_t recovered, RecoverFreemap(*set.header, *store, *freemap));
-  metrics.recovered_blocks.Set(static_cast<int64_t>(recovered));
+  recovery_time = env.clock->MonotonicNow() - began;
+  metrics.recovered_blocks.Add(recovered);
   if (recovered != 0) {
     env.logger->Warning("the freemap lagged behind the topology; blocks were marked allocated",
                         {{"blocks", absl::StrCat(recovered)}});
@@ -217,14 +219,17 @@ void Volume::Describe(MetricVisitor& visitor) const {
         static_cast<double>(v.budget->used()));
   gauge("h2bd_dirty_limit_bytes", "Dirty bytes above which writers wait.",
         static_cast<double>(v.budget->limit()));
-  gauge("h2bd_dirty_disks", "Disks with changes that no cycle has taken.",
+  gauge("h2bd_dirty_inodes", "Disks with changes that no cycle has taken.",
         static_cast<double>(v.dirty->size()));
   visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
                       {{"resource", "dirty_bytes"}}, v.budget->waits());
   gauge("h2bd_chain_cache_bytes", "Memory of tables of blockrefs.",
         static_cast<double>(v.chains->bytes()));
-  gauge("h2bd_recovery_blocks_fixed", "Blocks that the last open had to mark allocated.",
-        static_cast<double>(v.metrics.recovered_blocks.value()));
+  visitor.OnCounter("h2bd_recovery_blocks_fixed_total",
+                    "Blocks that the open had to mark allocated.", {},
+                    static_cast<double>(v.metrics.recovered_blocks.value()));
+  gauge("h2bd_recovery_seconds", "Time that recovery took at the open.",
+        absl::ToDoubleSeconds(v.recovery_time));
   const auto counter = [&](const char* name, const char* help, const char* op, const Counter& c) {
     visitor.OnCounter(name, help, {{"op", op}}, static_cast<double>(c.value()));
   };

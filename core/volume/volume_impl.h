@@ -30,7 +30,7 @@ class RefusingAllocator final : public BlockAllocator {
 struct VolumeMetrics {
   Counter read_ops, read_bytes, write_ops, write_bytes, zero_ops;
   LatencyHistogram read_latency, write_latency;
-  Gauge recovered_blocks;
+  Counter recovered_blocks;
 };
 
 struct Volume::Impl {
@@ -81,6 +81,7 @@ struct Volume::Impl {
   const VolumeEnv env;
   std::string default_pfs;
   bool read_only = false;
+  absl::Duration recovery_time;
   VolumeMetrics metrics;
 
   // In the order of their construction; the reverse is the order of destruction.
