@@ -115,13 +115,15 @@ absl::Status Rename(Volume& volume, const v1::RenameDiskRequest& request,
 
 void ToProto(const DiskInfo& info, v1::Disk& disk) {
   disk.set_name(FormatDiskName(info.name));
+  disk.set_inode_number(info.inum.v);
+  disk.set_damaged(info.damaged);
+  if (info.damaged) return;
   disk.set_size_bytes(info.size_bytes);
   disk.set_stored_bytes(info.stored_bytes);
   ToProto(info.create_time, *disk.mutable_create_time());
   ToProto(info.modify_time, *disk.mutable_modify_time());
   disk.set_compression(ToProto(info.comp));
   disk.set_check_code(ToProto(info.check));
-  disk.set_inode_number(info.inum.v);
 }
 
 std::string FormatPageToken(const std::string& parent, const std::string& core_token) {

@@ -95,6 +95,7 @@ absl::StatusOr<DiskInfo> FromProto(const v1::Disk& disk) {
   info.compression = FromProto(disk.compression());
   info.check_code = FromProto(disk.check_code());
   info.inode_number = disk.inode_number();
+  info.damaged = disk.damaged();
   return info;
 }
 

@@ -56,6 +56,7 @@ struct DiskInfo {
   Compression compression = Compression::kUnknown;
   CheckCode check_code = CheckCode::kUnknown;
   uint64_t inode_number = 0;
+  bool damaged = false;  // in lists: the inode cannot be read; only name and number are known
 };
 
 struct SyncInfo {

@@ -97,6 +97,10 @@ absl::Status List(Session& session, const DiskArguments& args) {
   }
   Table table({"NAME", ">SIZE", ">STORED", "MODIFIED"});
   for (const DiskInfo& disk : disks) {
+    if (disk.damaged) {
+      table.AddRow({disk.name.ToString(), "damaged", "-", "-"});
+      continue;
+    }
     table.AddRow({disk.name.ToString(), FormatBytes(disk.size_bytes),
                   FormatBytes(disk.stored_bytes), TimeText(disk.modify_time)});
   }

@@ -17,6 +17,7 @@ Json DiskJson(const DiskInfo& disk) {
           {"compression", std::string(Name(disk.compression))},
           {"check_code", std::string(Name(disk.check_code))},
           {"inode_number", disk.inode_number},
+          {"damaged", disk.damaged},
           {"create_time", TimeText(disk.create_time)},
           {"modify_time", TimeText(disk.modify_time)}};
 }

@@ -182,6 +182,20 @@ TEST(DiskProto, TimesFromDamagedMediaStayLegal) {
   EXPECT_EQ(disk.modify_time().seconds(), 253402300799);
 }
 
+TEST(DiskProto, OfADamagedDiskOnlyNameAndNumberAreTold) {
+  DiskInfo info;
+  info.name = {"DATA", "vm1"};
+  info.inum = Inum(7);
+  info.damaged = true;
+  v1::Disk disk;
+  ToProto(info, disk);
+  EXPECT_EQ(disk.name(), "pfs/DATA/disks/vm1");
+  EXPECT_EQ(disk.inode_number(), 7u);
+  EXPECT_TRUE(disk.damaged());
+  EXPECT_FALSE(disk.has_create_time());
+  EXPECT_EQ(disk.check_code(), v1::CHECK_CODE_UNSPECIFIED);
+}
+
 TEST(TransactionProto, TimeoutsAreChecked) {
   google::protobuf::Duration d;
   EXPECT_FALSE(TimeoutFromProto(d).ok()) << "zero";

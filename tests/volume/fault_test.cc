@@ -204,6 +204,40 @@ TEST_F(FaultTest, ADamagedBlockGivesDataLossForItsRangeAndNothingElse) {
   EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
 }
 
+TEST_F(FaultTest, ADiskWhoseInodeIsDamagedIsListedAndCanBeDeleted) {
+  FaultWorld world(image_, FaultPlan{.fail_at = 0});
+  const Inum inum = world.disk->id().inum;
+  ASSERT_TRUE(world.volume->CreateDisk({"", "other"}, {kMiB}).ok());
+  ASSERT_TRUE(world.volume->Sync(nullptr, {}).ok());
+  world.disk.reset();
+  world.volume.reset();
+  SparseImage image = world.memory.Snapshot();
+  const SparseImage intact = image;
+  int copies = 0;
+  for (const auto& [number, page] : intact.pages()) {
+    for (size_t at = 0; at + sizeof(InodeData) <= SparseImage::kPage; at += sizeof(InodeData)) {
+      const auto inode = LoadAs<InodeData>(page->span(), at);
+      if (inode.meta.inum != inum || inode.meta.type != ObjectType::kRegfile) continue;
+      std::byte byte = page->data()[at + 700] ^ std::byte{1};
+      image.Write(number * SparseImage::kPage + at + 700, {&byte, 1});
+      ++copies;
+    }
+  }
+  ASSERT_GT(copies, 0);
+  MemoryDevice device(std::move(image));
+  const auto volume = OpenOn(device, ManualOptions());
+  ASSERT_TRUE(volume.ok()) << volume.status();
+  EXPECT_EQ((*volume)->OpenDisk({"", "d"}).status().code(), absl::StatusCode::kDataLoss);
+  const auto list = (*volume)->ListDisks("", 10, "");
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->disks.size(), 2u);
+  for (const DiskInfo& disk : list->disks) EXPECT_EQ(disk.damaged, disk.name.path == "d");
+  ASSERT_EQ((*volume)->DeleteDisk({"", "d"}), absl::OkStatus());
+  EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  EXPECT_EQ((*volume)->ListDisks("", 10, "")->disks.size(), 1u);
+  EXPECT_EQ((*volume)->OpenDisk({"", "d"}).status().code(), absl::StatusCode::kNotFound);
+}
+
 // A volume that fills up refuses writes, not flushes; deleting works, and so does what was
 // accepted.
 TEST(FullVolume, WritesAreRefusedAndNothingElseFails) {
