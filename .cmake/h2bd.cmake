@@ -43,6 +43,9 @@ function(h2bd_layers target folder)
   endforeach()
   set_target_properties(${target} PROPERTIES H2BD_FOLDERS "${folders}")
   target_include_directories(${target} PRIVATE ${tree})
+  # Messages name a source by its place in the project, wherever it was built.
+  target_compile_options(${target} PRIVATE
+    -fmacro-prefix-map=${CMAKE_SOURCE_DIR}/= -fmacro-prefix-map=${tree}/=)
 endfunction()
 
 # h2bd_library(NAME HDRS ... SRCS ... DEPS ... LINK ...): the library of the current folder.
