@@ -70,15 +70,15 @@ class Lister {
   // A directory's entries, and with -R those of all below; anything else itself.
   absl::Status ListAt(const MediaPfs& pfs, const std::string& path, const InodeData& start) {
     if (start.meta.type != ObjectType::kDirectory) return Show(pfs, path, start);
-    std::vector<std::pair<std::string, InodeData>> todo = {{path, start}};
+    std::vector<std::pair<std::string, InodeData>> pending = {{path, start}};
     std::set<Inum> seen = {start.meta.inum};
-    while (!todo.empty()) {
-      const auto [dir_path, dir] = std::move(todo.back());
-      todo.pop_back();
+    while (!pending.empty()) {
+      const auto [dir_path, dir] = std::move(pending.back());
+      pending.pop_back();
       H2_ASSIGN_OR_RETURN(std::vector<MediaEntry> entries, reader_.ListDirectory(dir));
       std::sort(entries.begin(), entries.end(),
                 [](const MediaEntry& a, const MediaEntry& b) { return a.name < b.name; });
-      const size_t below = todo.size();
+      const size_t below = pending.size();
       for (const MediaEntry& entry : entries) {
         const std::string entry_path =
             dir_path.empty() ? entry.name : absl::StrCat(dir_path, "/", entry.name);
@@ -90,9 +90,10 @@ class Lister {
         }
         H2_RETURN_IF_ERROR(Show(pfs, entry_path, *inode));
         const bool descend = command_.recursive && inode->meta.type == ObjectType::kDirectory;
-        if (descend && seen.insert(inode->meta.inum).second) todo.emplace_back(entry_path, *inode);
+        if (descend && seen.insert(inode->meta.inum).second)
+          pending.emplace_back(entry_path, *inode);
       }
-      std::reverse(todo.begin() + static_cast<ptrdiff_t>(below), todo.end());
+      std::reverse(pending.begin() + static_cast<ptrdiff_t>(below), pending.end());
     }
     return damaged_ ? absl::DataLossError("some entries could not be read") : absl::OkStatus();
   }

@@ -12,23 +12,6 @@ constexpr uint8_t kKnownOpFlags = kOpFlagDirectdata | kOpFlagPfsroot;
 constexpr uint32_t kModeBits = 07777;
 constexpr uint64_t kSoftlinkMax = 65536;
 
-bool KnownType(ObjectType type) {
-  switch (type) {
-    case ObjectType::kDirectory:
-    case ObjectType::kRegfile:
-    case ObjectType::kFifo:
-    case ObjectType::kCdev:
-    case ObjectType::kBdev:
-    case ObjectType::kSoftlink:
-    case ObjectType::kSocket:
-    case ObjectType::kWhiteout:
-      return true;
-    case ObjectType::kUnknown:
-      break;
-  }
-  return false;
-}
-
 bool KnownPfsType(uint8_t pfs_type) {
   const unsigned type = pfs_type & 0x0f;
   return type == 1 || (type >= 3 && type <= kPfsTypeMaster) || type == 9;
@@ -65,7 +48,7 @@ class InodeRules {
       Add(FindingCode::kInodeFields, absl::StrFormat("%s %d, legal: %s", field, found, legal));
     };
     if (meta_.version != 1) bad("version", meta_.version, "1");
-    if (!KnownType(meta_.type)) {
+    if (!IsKnown(meta_.type)) {
       bad("type", static_cast<uint64_t>(meta_.type), "1, 2, 4..7, 9, 10");
     }
     if (meta_.name_len > kNameMax) bad("name_len", meta_.name_len, "0..255");

@@ -77,12 +77,12 @@ absl::Status NamespaceCheck::CollectInodes(MediaReader& reader, const MediaPfs& 
 
 // From the root, breadth first. What it does not reach are orphans.
 absl::Status NamespaceCheck::WalkNames(MediaReader& reader, const MediaPfs& pfs, Nodes& nodes) {
-  std::vector<Inum> todo = {kInumPfsRoot};
-  while (!todo.empty()) {
-    const Inum inum = todo.back();
-    todo.pop_back();
+  std::vector<Inum> pending = {kInumPfsRoot};
+  while (!pending.empty()) {
+    const Inum inum = pending.back();
+    pending.pop_back();
     H2_ASSIGN_OR_RETURN(const InodeData dir, reader.ReadInode(pfs, inum));
-    H2_RETURN_IF_ERROR(WalkDirectory(reader, dir, DirectoryPlace(pfs, inum), nodes, todo));
+    H2_RETURN_IF_ERROR(WalkDirectory(reader, dir, DirectoryPlace(pfs, inum), nodes, pending));
   }
   return absl::OkStatus();
 }

@@ -10,23 +10,6 @@ namespace {
 constexpr uint64_t kBit63 = uint64_t{1} << 63;
 constexpr uint8_t kPfsTypeMask = 0x0f;  // the high nibble names a transition target
 
-bool KnownObjectType(ObjectType type) {
-  switch (type) {
-    case ObjectType::kDirectory:
-    case ObjectType::kRegfile:
-    case ObjectType::kFifo:
-    case ObjectType::kCdev:
-    case ObjectType::kBdev:
-    case ObjectType::kSoftlink:
-    case ObjectType::kSocket:
-    case ObjectType::kWhiteout:
-      return true;
-    case ObjectType::kUnknown:
-      break;
-  }
-  return false;
-}
-
 // The four places where an inode can stand have their own rules.
 class InodeBorder {
  public:
@@ -35,7 +18,7 @@ class InodeBorder {
   absl::Status CheckCommon() const {
     const InodeMeta& meta = inode_.meta;
     if (meta.version != 1) return Bad("version", meta.version, "1");
-    if (!KnownObjectType(meta.type)) {
+    if (!IsKnown(meta.type)) {
       return Bad("type", static_cast<uint64_t>(meta.type), "1, 2, 4..7, 9, 10");
     }
     if (meta.name_len > kNameMax) return Bad("name_len", meta.name_len, "0..255");

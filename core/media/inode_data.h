@@ -24,6 +24,7 @@ enum class ObjectType : uint8_t {
   kWhiteout = 10,
 };
 absl::string_view Name(ObjectType type);
+bool IsKnown(ObjectType type);  // one of those above, and not kUnknown
 
 inline constexpr uint8_t kOpFlagDirectdata = 0x01;
 inline constexpr uint8_t kOpFlagPfsroot = 0x02;

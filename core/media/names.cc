@@ -89,6 +89,10 @@ absl::string_view Name(ObjectType type) {
   return "unknown";
 }
 
+bool IsKnown(ObjectType type) {
+  return type != ObjectType::kUnknown && Name(type) != Name(ObjectType::kUnknown);
+}
+
 std::string FormatUuid(const Uuid& uuid) {
   const ConstByteSpan bytes(uuid);
   std::string text =

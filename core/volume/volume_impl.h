@@ -64,6 +64,8 @@ struct Volume::Impl {
   OpSeq SyncTarget(const DiskRef& disk) const;
   absl::Status CheckLength(uint64_t length) const;
   absl::Status CheckNotSnapshot(const Pfs& pfs) const;
+  // What every change of a disk's content needs before it asks for memory and space.
+  absl::Status CheckChange(const Disk& disk, uint64_t offset, uint64_t length) const;
 
   // --- volume_txn.cc
   struct TxnDisk {

@@ -64,20 +64,22 @@ absl::Status Volume::Impl::CheckNotSnapshot(const Pfs& pfs) const {
                     kReasonReadOnly);
 }
 
+absl::Status Volume::Impl::CheckChange(const Disk& disk, uint64_t offset, uint64_t length) const {
+  H2_RETURN_IF_ERROR(CheckWritable());
+  H2_RETURN_IF_ERROR(CheckNotSnapshot(disk.pfs()));
+  absl::ReaderMutexLock lock(&disk.mu());
+  return disk.CheckRange(offset, length);
+}
+
 absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
                                     std::span<const ConstByteSpan> pieces,
                                     const IoOptions& options) {
   Impl& v = *impl_;
   const absl::Duration began = v.env.clock->MonotonicNow();
-  H2_RETURN_IF_ERROR(v.CheckWritable());
-  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
   uint64_t length = 0;
   for (const ConstByteSpan piece : pieces) length += piece.size();
   H2_RETURN_IF_ERROR(v.CheckLength(length));
-  {
-    absl::ReaderMutexLock lock(&disk->mu());
-    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
-  }
+  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   if (length == 0) return disk->last_opseq();
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
@@ -109,12 +111,7 @@ bool Volume::WouldWait(uint64_t bytes) const {
 absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, uint64_t length,
                                           const IoOptions& options) {
   Impl& v = *impl_;
-  H2_RETURN_IF_ERROR(v.CheckWritable());
-  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
-  {
-    absl::ReaderMutexLock lock(&disk->mu());
-    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
-  }
+  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   if (length == 0) return disk->last_opseq();
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();

@@ -22,15 +22,10 @@ absl::StatusOr<TxnInfo> Volume::Begin(const TxnOptions& options) {
 absl::Status Volume::TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
                               std::span<const ConstByteSpan> pieces, const IoOptions&) {
   Impl& v = *impl_;
-  H2_RETURN_IF_ERROR(v.CheckWritable());
-  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
   uint64_t length = 0;
   for (const ConstByteSpan piece : pieces) length += piece.size();
   H2_RETURN_IF_ERROR(v.CheckLength(length));
-  {
-    absl::ReaderMutexLock lock(&disk->mu());
-    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
-  }
+  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   AlignedBuffer bytes(length);
   size_t at = 0;
   for (const ConstByteSpan piece : pieces) {
@@ -45,12 +40,7 @@ absl::Status Volume::TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
 absl::Status Volume::TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offset, uint64_t length,
                                     const IoOptions&) {
   Impl& v = *impl_;
-  H2_RETURN_IF_ERROR(v.CheckWritable());
-  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
-  {
-    absl::ReaderMutexLock lock(&disk->mu());
-    H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
-  }
+  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   return v.transactions->Stage(id, StagedWrite{disk->id(), offset, length, nullptr});
 }
 
