@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/strategy/disk.h"
+#include "server/proto_time.h"
 #include "server/resource_names.h"
 
 namespace h2bd {
@@ -44,15 +45,6 @@ v1::CheckCode ToProto(CheckMethod method) {
       return v1::CHECK_CODE_FREEMAP;
   }
   return v1::CHECK_CODE_UNSPECIFIED;
-}
-
-// The media holds microseconds since 1970; anything before that is damage that must not become an
-// illegal Timestamp.
-void ToProto(absl::Time time, google::protobuf::Timestamp& out) {
-  const int64_t micros = std::max<int64_t>(0, absl::ToUnixMicros(time));
-  constexpr int64_t kLastSecond = 253402300799;  // 9999-12-31T23:59:59Z, the last legal one
-  out.set_seconds(std::min(micros / 1'000'000, kLastSecond));
-  out.set_nanos(static_cast<int32_t>(micros % 1'000'000 * 1000));
 }
 
 // What a mutation gives back.

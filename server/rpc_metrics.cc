@@ -23,6 +23,7 @@ absl::string_view Name(Method method) {
       "TransactionService.GetTransaction",
       "VolumeService.GetVolume",
       "VolumeService.ListPfs",
+      "VolumeService.ListFlushCycles",
       "Channel.OPEN",
       "Channel.CLOSE",
       "Channel.READ",

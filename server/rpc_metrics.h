@@ -29,6 +29,7 @@ enum class Method {
   kGetTransaction,
   kGetVolume,
   kListPfs,
+  kListFlushCycles,
   kChannelOpen,
   kChannelClose,
   kChannelRead,
@@ -38,7 +39,7 @@ enum class Method {
   kChannelSync,
   kChannelBadFrame,
 };
-inline constexpr size_t kMethods = 25;
+inline constexpr size_t kMethods = 26;
 absl::string_view Name(Method method);  // "DiskService.CreateDisk", "Channel.READ"
 
 struct MethodMetrics {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/io_ops.h"
+#include "server/proto_time.h"
 #include "server/resource_names.h"
 
 namespace h2bd {
@@ -66,10 +67,7 @@ void ToProto(const TxnInfo& info, v1::Transaction& transaction) {
   transaction.set_staged_bytes(info.staged_bytes);
   transaction.set_writes(info.writes);
   if (info.state == TxnState::kOpen) {
-    absl::Duration left = std::max(info.expires_in, absl::ZeroDuration());
-    google::protobuf::Duration& out = *transaction.mutable_expires_in();
-    out.set_seconds(absl::IDivDuration(left, absl::Seconds(1), &left));
-    out.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(left)));
+    ToProto(info.expires_in, *transaction.mutable_expires_in());
   }
 }
 

@@ -1,11 +1,40 @@
 #include "server/volume_service.h"
 
+#include <algorithm>
+
+#include "server/proto_time.h"
 #include "server/resource_names.h"
 #include "server/status_map.h"
 #include "server/utf8.h"
 #include "server/version.h"
 
 namespace h2bd {
+namespace {
+
+v1::FlushReason ToProto(CycleReason reason) {
+  switch (reason) {
+    case CycleReason::kSync:
+      return v1::FLUSH_REASON_SYNC;
+    case CycleReason::kAge:
+      return v1::FLUSH_REASON_AGE;
+    case CycleReason::kPressure:
+      return v1::FLUSH_REASON_PRESSURE;
+    case CycleReason::kRetry:
+      return v1::FLUSH_REASON_RETRY;
+    case CycleReason::kRequest:
+      return v1::FLUSH_REASON_REQUEST;
+    case CycleReason::kClose:
+      return v1::FLUSH_REASON_CLOSE;
+  }
+  return v1::FLUSH_REASON_UNSPECIFIED;
+}
+
+void ToProto(const absl::Status& status, v1::Failure& failure) {
+  failure.set_code(status.raw_code());
+  failure.set_message(WireMessage(status));
+}
+
+}  // namespace
 
 void ToProto(const VolumeStatus& status, v1::Volume& volume) {
   volume.set_fsid(status.fsid);
@@ -32,10 +61,7 @@ void ToProto(const VolumeStatus& status, v1::Volume& volume) {
   volume.set_cached_block_bytes(status.cached_block_bytes);
   volume.set_cached_chain_bytes(status.cached_chain_bytes);
   volume.set_read_only(status.read_only);
-  if (!status.failure.ok()) {
-    volume.mutable_failure()->set_code(static_cast<int>(status.failure.code()));
-    volume.mutable_failure()->set_message(WireMessage(status.failure));
-  }
+  if (!status.failure.ok()) ToProto(status.failure, *volume.mutable_failure());
   if (!status.default_pfs.empty()) volume.set_default_pfs(FormatPfsName(status.default_pfs));
   volume.set_server_version(kVersion);
 }
@@ -46,6 +72,25 @@ void ToProto(const PfsInfo& info, v1::Pfs& pfs) {
   pfs.set_subtype(info.subtype);
   pfs.set_clid(FormatUuid(info.clid));
   pfs.set_fsid(FormatUuid(info.fsid));
+}
+
+void ToProto(const CycleRecord& record, v1::FlushCycle& cycle) {
+  cycle.set_number(record.number);
+  ToProto(record.began, *cycle.mutable_start_time());
+  ToProto(record.took, *cycle.mutable_duration());
+  cycle.set_reason(ToProto(record.reason));
+  if (!record.status.ok()) ToProto(record.status, *cycle.mutable_failure());
+  cycle.set_cut_seq(record.cut.v);
+  cycle.set_mirror_tid(record.mirror_tid.v);
+  cycle.set_header_slot(static_cast<uint32_t>(record.header_slot));
+  cycle.set_disks(record.disks);
+  cycle.set_data_blocks(record.data_blocks);
+  cycle.set_data_bytes(record.data_bytes);
+  for (int i = 0; i < kFlushPhases; ++i) {
+    v1::FlushPhase& phase = *cycle.add_phases();
+    phase.set_name(std::string(Name(static_cast<FlushPhase>(i))));
+    ToProto(record.phases[static_cast<size_t>(i)], *phase.mutable_duration());
+  }
 }
 
 grpc::ServerUnaryReactor* VolumeServiceImpl::GetVolume(grpc::CallbackServerContext* context,
@@ -62,6 +107,19 @@ grpc::ServerUnaryReactor* VolumeServiceImpl::ListPfs(grpc::CallbackServerContext
                                                      v1::ListPfsResponse* response) {
   return RunUnary(env_, Method::kListPfs, *context, [this, response](UnaryCall&) {
     for (const PfsInfo& info : env_.volume.ListPfs()) ToProto(info, *response->add_pfs());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* VolumeServiceImpl::ListFlushCycles(
+    grpc::CallbackServerContext* context, const v1::ListFlushCyclesRequest* request,
+    v1::ListFlushCyclesResponse* response) {
+  return RunUnary(env_, Method::kListFlushCycles, *context, [this, request, response](UnaryCall&) {
+    const std::vector<CycleRecord> cycles = env_.volume.RecentCycles();
+    const size_t wanted = request->limit() == 0 ? cycles.size() : request->limit();
+    for (size_t i = cycles.size() - std::min(wanted, cycles.size()); i < cycles.size(); ++i) {
+      ToProto(cycles[i], *response->add_cycles());
+    }
     return absl::OkStatus();
   });
 }

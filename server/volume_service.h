@@ -16,6 +16,9 @@ class VolumeServiceImpl final : public v1::VolumeService::CallbackService {
   grpc::ServerUnaryReactor* ListPfs(grpc::CallbackServerContext* context,
                                     const v1::ListPfsRequest* request,
                                     v1::ListPfsResponse* response) override;
+  grpc::ServerUnaryReactor* ListFlushCycles(grpc::CallbackServerContext* context,
+                                            const v1::ListFlushCyclesRequest* request,
+                                            v1::ListFlushCyclesResponse* response) override;
 
  private:
   ServiceEnv& env_;
@@ -23,5 +26,6 @@ class VolumeServiceImpl final : public v1::VolumeService::CallbackService {
 
 void ToProto(const VolumeStatus& status, v1::Volume& volume);
 void ToProto(const PfsInfo& info, v1::Pfs& pfs);
+void ToProto(const CycleRecord& record, v1::FlushCycle& cycle);
 
 }  // namespace h2bd

@@ -161,4 +161,17 @@ absl::StatusOr<std::vector<PfsInfo>> Client::ListPfs(const CallOptions& options)
   return all;
 }
 
+absl::StatusOr<std::vector<FlushCycleInfo>> Client::ListFlushCycles(uint32_t limit,
+                                                                    const CallOptions& options) {
+  v1::ListFlushCyclesRequest request;
+  request.set_limit(limit);
+  v1::ListFlushCyclesResponse response;
+  H2_RETURN_IF_ERROR(Call(*connection_, *connection_->volume,
+                          &v1::VolumeService::StubInterface::ListFlushCycles, request, &response,
+                          options, Repeat::kWhenUnavailable, "list flush cycles"));
+  std::vector<FlushCycleInfo> cycles;
+  for (const v1::FlushCycle& cycle : response.cycles()) cycles.push_back(FromProto(cycle));
+  return cycles;
+}
+
 }  // namespace h2bd::client

@@ -141,6 +141,9 @@ class Client {
 
   absl::StatusOr<VolumeInfo> GetVolume(const CallOptions& options = {});
   absl::StatusOr<std::vector<PfsInfo>> ListPfs(const CallOptions& options = {});
+  // The newest `limit` flush cycles that the server remembers (0: all of them), oldest first.
+  absl::StatusOr<std::vector<FlushCycleInfo>> ListFlushCycles(uint32_t limit = 0,
+                                                              const CallOptions& options = {});
 
  private:
   explicit Client(std::shared_ptr<Connection> connection);

@@ -19,6 +19,33 @@ absl::Time FromProto(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+absl::Status FromProto(const v1::Failure& failure) {
+  return absl::Status(static_cast<absl::StatusCode>(failure.code()), failure.message());
+}
+
+FlushReason FromProto(v1::FlushReason reason) {
+  switch (reason) {
+    case v1::FLUSH_REASON_SYNC:
+      return FlushReason::kSync;
+    case v1::FLUSH_REASON_AGE:
+      return FlushReason::kAge;
+    case v1::FLUSH_REASON_PRESSURE:
+      return FlushReason::kPressure;
+    case v1::FLUSH_REASON_RETRY:
+      return FlushReason::kRetry;
+    case v1::FLUSH_REASON_REQUEST:
+      return FlushReason::kRequest;
+    case v1::FLUSH_REASON_CLOSE:
+      return FlushReason::kClose;
+    default:
+      return FlushReason::kUnknown;
+  }
+}
+
 Compression FromProto(v1::Compression compression) {
   switch (compression) {
     case v1::COMPRESSION_NONE:
@@ -110,8 +137,7 @@ absl::StatusOr<TransactionInfo> FromProto(const v1::Transaction& transaction) {
   info.seq = transaction.seq();
   info.staged_bytes = transaction.staged_bytes();
   info.writes = transaction.writes();
-  info.expires_in = absl::Seconds(transaction.expires_in().seconds()) +
-                    absl::Nanoseconds(transaction.expires_in().nanos());
+  info.expires_in = FromProto(transaction.expires_in());
   return info;
 }
 
@@ -143,12 +169,28 @@ VolumeInfo FromProto(const v1::Volume& volume) {
   info.cached_block_bytes = volume.cached_block_bytes();
   info.cached_chain_bytes = volume.cached_chain_bytes();
   info.read_only = volume.read_only();
-  if (volume.has_failure()) {
-    info.failure = absl::Status(static_cast<absl::StatusCode>(volume.failure().code()),
-                                volume.failure().message());
-  }
+  if (volume.has_failure()) info.failure = FromProto(volume.failure());
   info.default_pfs = PfsLabel(volume.default_pfs()).value_or("");
   info.server_version = volume.server_version();
+  return info;
+}
+
+FlushCycleInfo FromProto(const v1::FlushCycle& cycle) {
+  FlushCycleInfo info;
+  info.number = cycle.number();
+  info.start_time = FromProto(cycle.start_time());
+  info.took = FromProto(cycle.duration());
+  info.reason = FromProto(cycle.reason());
+  if (cycle.has_failure()) info.failure = FromProto(cycle.failure());
+  info.cut_seq = cycle.cut_seq();
+  info.mirror_tid = cycle.mirror_tid();
+  info.header_slot = cycle.header_slot();
+  info.disks = cycle.disks();
+  info.data_blocks = cycle.data_blocks();
+  info.data_bytes = cycle.data_bytes();
+  for (const v1::FlushPhase& phase : cycle.phases()) {
+    info.phases.push_back({phase.name(), FromProto(phase.duration())});
+  }
   return info;
 }
 

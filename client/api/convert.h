@@ -14,6 +14,7 @@ absl::StatusOr<DiskInfo> FromProto(const v1::Disk& disk);
 absl::StatusOr<TransactionInfo> FromProto(const v1::Transaction& transaction);
 absl::StatusOr<PfsInfo> FromProto(const v1::Pfs& pfs);
 VolumeInfo FromProto(const v1::Volume& volume);
+FlushCycleInfo FromProto(const v1::FlushCycle& cycle);
 v1::Durability ToProto(Durability durability);
 
 }  // namespace h2bd::client

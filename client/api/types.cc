@@ -95,6 +95,26 @@ absl::string_view Name(CheckCode check_code) {
   return "unknown";
 }
 
+absl::string_view Name(FlushReason reason) {
+  switch (reason) {
+    case FlushReason::kUnknown:
+      return "unknown";
+    case FlushReason::kSync:
+      return "sync";
+    case FlushReason::kAge:
+      return "age";
+    case FlushReason::kPressure:
+      return "pressure";
+    case FlushReason::kRetry:
+      return "retry";
+    case FlushReason::kRequest:
+      return "request";
+    case FlushReason::kClose:
+      return "close";
+  }
+  return "unknown";
+}
+
 absl::string_view Name(TransactionState state) {
   switch (state) {
     case TransactionState::kUnknown:

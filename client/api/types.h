@@ -108,6 +108,28 @@ struct PfsInfo {
   std::string clid, fsid;
 };
 
+enum class FlushReason { kUnknown, kSync, kAge, kPressure, kRetry, kRequest, kClose };
+absl::string_view Name(FlushReason reason);  // "sync"
+
+struct FlushPhaseInfo {
+  std::string name;  // "cut", "inodes", …, "barrier2"
+  absl::Duration took;
+};
+
+// One flush cycle of the server.
+struct FlushCycleInfo {
+  uint64_t number = 0;  // from 1 since the server was started
+  absl::Time start_time = absl::InfinitePast();
+  absl::Duration took;
+  FlushReason reason = FlushReason::kUnknown;
+  absl::Status failure;  // not OK: why it failed
+  uint64_t cut_seq = 0;  // every change up to this one was in it
+  uint64_t mirror_tid = 0;
+  uint32_t header_slot = 0;
+  uint64_t disks = 0, data_blocks = 0, data_bytes = 0;
+  std::vector<FlushPhaseInfo> phases;  // in their order
+};
+
 // Whether OK waits until the change survives power loss.
 enum class Durability { kAccepted, kDurable };
 

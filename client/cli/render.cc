@@ -7,8 +7,20 @@
 namespace h2bd::cli {
 
 using client::DiskInfo;
+using client::FlushCycleInfo;
 using client::TransactionInfo;
 using client::VolumeInfo;
+
+namespace {
+
+// null when there is none.
+Json FailureJson(const absl::Status& failure) {
+  if (failure.ok()) return nullptr;
+  return {{"code", absl::StatusCodeToString(failure.code())},
+          {"message", std::string(failure.message())}};
+}
+
+}  // namespace
 
 Json DiskJson(const DiskInfo& disk) {
   return {{"name", disk.name.ToString()},
@@ -23,11 +35,6 @@ Json DiskJson(const DiskInfo& disk) {
 }
 
 Json VolumeJson(const VolumeInfo& volume) {
-  Json failure = nullptr;
-  if (!volume.failure.ok()) {
-    failure = {{"code", absl::StatusCodeToString(volume.failure.code())},
-               {"message", std::string(volume.failure.message())}};
-  }
   return {{"fsid", volume.fsid},
           {"format_version", volume.format_version},
           {"devices", volume.devices},
@@ -50,9 +57,28 @@ Json VolumeJson(const VolumeInfo& volume) {
           {"cached_block_bytes", volume.cached_block_bytes},
           {"cached_chain_bytes", volume.cached_chain_bytes},
           {"read_only", volume.read_only},
-          {"failure", failure},
+          {"failure", FailureJson(volume.failure)},
           {"default_pfs", volume.default_pfs},
           {"server_version", volume.server_version}};
+}
+
+Json FlushCycleJson(const FlushCycleInfo& cycle) {
+  Json phases = Json::object();
+  for (const client::FlushPhaseInfo& phase : cycle.phases) {
+    phases[phase.name] = absl::ToDoubleSeconds(phase.took);
+  }
+  return {{"number", cycle.number},
+          {"start_time", TimeText(cycle.start_time)},
+          {"seconds", absl::ToDoubleSeconds(cycle.took)},
+          {"reason", std::string(Name(cycle.reason))},
+          {"failure", FailureJson(cycle.failure)},
+          {"cut_seq", cycle.cut_seq},
+          {"mirror_tid", cycle.mirror_tid},
+          {"header_slot", cycle.header_slot},
+          {"disks", cycle.disks},
+          {"data_blocks", cycle.data_blocks},
+          {"data_bytes", cycle.data_bytes},
+          {"phase_seconds", phases}};
 }
 
 Json TransactionJson(const TransactionInfo& transaction) {

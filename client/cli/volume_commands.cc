@@ -1,7 +1,10 @@
+#include <memory>
 #include <ostream>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/render.h"
@@ -52,6 +55,47 @@ absl::Status VolumeStatus(Session& session) {
   return absl::OkStatus();
 }
 
+std::string PhaseTitle(const client::FlushPhaseInfo& phase) {
+  return absl::StrCat(">", absl::AsciiStrToUpper(phase.name));
+}
+
+std::string Millis(absl::Duration duration) {
+  return absl::StrFormat("%.3f", absl::ToDoubleMilliseconds(duration));
+}
+
+// Times in milliseconds, a line for each cycle.
+absl::Status ListFlushes(Session& session, uint32_t last) {
+  H2_ASSIGN_OR_RETURN(client::Client * client, session.client());
+  H2_ASSIGN_OR_RETURN(const std::vector<client::FlushCycleInfo> cycles,
+                      client->ListFlushCycles(last));
+  if (session.json()) {
+    Json list = Json::array();
+    for (const client::FlushCycleInfo& cycle : cycles) list.push_back(FlushCycleJson(cycle));
+    PrintJson(session.out(), {{"cycles", list}});
+    return absl::OkStatus();
+  }
+  std::vector<std::string> titles = {">CYCLE", "STARTED", "REASON", ">DISKS", ">DATA", ">MS"};
+  if (!cycles.empty()) {
+    for (const auto& phase : cycles.front().phases) titles.push_back(PhaseTitle(phase));
+  }
+  titles.push_back("RESULT");
+  const size_t columns = titles.size();
+  Table table(std::move(titles));
+  for (const client::FlushCycleInfo& cycle : cycles) {
+    std::vector<std::string> row = {absl::StrCat(cycle.number),      TimeText(cycle.start_time),
+                                    std::string(Name(cycle.reason)), absl::StrCat(cycle.disks),
+                                    FormatBytes(cycle.data_bytes),   Millis(cycle.took)};
+    for (const auto& phase : cycle.phases) row.push_back(Millis(phase.took));
+    row.resize(columns - 1);
+    row.push_back(cycle.failure.ok()
+                      ? absl::StrCat("slot ", cycle.header_slot, ", mirror_tid ", cycle.mirror_tid)
+                      : cycle.failure.ToString());
+    table.AddRow(std::move(row));
+  }
+  table.Print(session.out());
+  return absl::OkStatus();
+}
+
 absl::Status ListPfs(Session& session) {
   H2_ASSIGN_OR_RETURN(client::Client * client, session.client());
   H2_ASSIGN_OR_RETURN(const std::vector<client::PfsInfo> all, client->ListPfs());
@@ -82,6 +126,11 @@ void AddVolumeCommands(CLI::App& app, Session& session) {
   volume->require_subcommand(1);
   session.OnCommand(volume->add_subcommand("status", "State, space and figures"),
                     [&session] { return VolumeStatus(session); });
+  CLI::App* flushes = volume->add_subcommand("flushes", "The last flush cycles, with their phases");
+  auto last = std::make_shared<uint32_t>(0);
+  flushes->add_option("--last", *last, "Only so many of the newest; 0: all that are remembered")
+      ->capture_default_str();
+  session.OnCommand(flushes, [&session, last] { return ListFlushes(session, *last); });
 
   CLI::App* pfs = app.add_subcommand("pfs", "The PFSs of the volume");
   pfs->require_subcommand(1);

@@ -16,6 +16,11 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
   counter(kCycles, kCyclesHelp, {{"result", "error"}}, cycles_error);
   counter(kCycles, kCyclesHelp, {{"result", "aborted"}}, cycles_aborted);
   counter(kCycles, kCyclesHelp, {{"result", "empty"}}, cycles_empty);
+  for (int i = 0; i < kCycleReasons; ++i) {
+    const std::string reason(Name(static_cast<CycleReason>(i)));
+    counter("h2bd_flush_cycle_reasons_total", "Flush cycles with something to do, by their reason.",
+            {{"reason", reason}}, cycle_reasons[static_cast<size_t>(i)]);
+  }
   visitor.OnHistogram("h2bd_flush_cycle_duration_seconds",
                       "Duration of a flush cycle, from the cut to the barrier after the header.",
                       {}, cycle_duration);

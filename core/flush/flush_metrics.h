@@ -10,6 +10,7 @@ namespace h2bd {
 
 struct FlushMetrics {
   Counter cycles_ok, cycles_error, cycles_aborted, cycles_empty;
+  std::array<Counter, kCycleReasons> cycle_reasons;
   LatencyHistogram cycle_duration;
   std::array<LatencyHistogram, kFlushPhases> phase_duration;
   std::array<Counter, kFlushPhases> phase_errors;

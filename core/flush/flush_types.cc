@@ -28,4 +28,22 @@ absl::string_view Name(FlushPhase phase) {
   return "unknown";
 }
 
+absl::string_view Name(CycleReason reason) {
+  switch (reason) {
+    case CycleReason::kSync:
+      return "sync";
+    case CycleReason::kAge:
+      return "age";
+    case CycleReason::kPressure:
+      return "pressure";
+    case CycleReason::kRetry:
+      return "retry";
+    case CycleReason::kRequest:
+      return "request";
+    case CycleReason::kClose:
+      return "close";
+  }
+  return "unknown";
+}
+
 }  // namespace h2bd

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/base/types.h"
@@ -27,6 +28,33 @@ enum class FlushPhase {
 };
 inline constexpr int kFlushPhases = 10;
 absl::string_view Name(FlushPhase phase);  // "cut", "inodes", …
+
+// Why a cycle was started.
+enum class CycleReason {
+  kSync,      // somebody waits for durability
+  kAge,       // the oldest change was old enough
+  kPressure,  // dirty memory was above its mark
+  kRetry,     // the cycle before failed
+  kRequest,   // a test or a tool asked for it
+  kClose,     // the volume is being closed
+};
+inline constexpr int kCycleReasons = 6;
+absl::string_view Name(CycleReason reason);  // "sync", "age", …
+
+// What is remembered of a cycle that had something to do, and of how many.
+inline constexpr size_t kRememberedCycles = 256;
+struct CycleRecord {
+  uint64_t number = 0;  // counts from 1 since the volume was opened
+  CycleReason reason = CycleReason::kSync;
+  absl::Time began;
+  absl::Duration took;
+  absl::Status status;  // why it failed
+  OpSeq cut;            // everything up to this change was in it
+  Tid mirror_tid;       // of the header that it made, or would have made
+  int header_slot = 0;  // when it succeeded
+  uint64_t disks = 0, data_blocks = 0, data_bytes = 0;  // stored, after compression
+  std::array<absl::Duration, kFlushPhases> phases{};
+};
 
 // The cycle that made a Sync durable.
 struct SyncResult {

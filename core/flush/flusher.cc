@@ -9,7 +9,9 @@ namespace h2bd {
 
 // What one cycle knows. It dies with the cycle; what must survive a failure is in the flusher.
 struct Flusher::Cycle {
-  absl::Duration began;
+  absl::Duration began;  // monotonic
+  absl::Time began_wall;
+  uint64_t data_blocks_before = 0, data_bytes_before = 0;
   FlushTids tids;
   TransGate::Cut cut;
   std::vector<DiskFlush> disks;
@@ -51,11 +53,39 @@ absl::Status Flusher::Phase(Cycle& cycle, FlushPhase phase, Body body) {
   return Annotate(status, absl::StrCat("flush phase ", Name(phase)));
 }
 
-CycleResult Flusher::RunCycle() {
+CycleResult Flusher::RunCycle(CycleReason reason) {
   Cycle cycle;
   cycle.began = parts_.clock.MonotonicNow();
   if (!failure_.ok()) return Failed(cycle, failure_, /*fail_stop=*/true);
+  cycle.began_wall = parts_.clock.WallNow();
+  cycle.data_blocks_before = metrics_.data_blocks.value();
+  cycle.data_bytes_before = metrics_.data_bytes.value();
+  CycleResult result = Run(cycle);
+  if (!result.empty) Remember(cycle, reason, result);
+  return result;
+}
 
+void Flusher::Remember(const Cycle& cycle, CycleReason reason, const CycleResult& result) {
+  metrics_.cycle_reasons[static_cast<size_t>(reason)].Add();
+  CycleRecord record;
+  record.reason = reason;
+  record.began = cycle.began_wall;
+  record.took = parts_.clock.MonotonicNow() - cycle.began;
+  record.status = result.status;
+  record.cut = cycle.cut.opseq;
+  record.mirror_tid = cycle.tids.mirror_tid;
+  record.header_slot = cycle.sync.header_slot;
+  record.disks = cycle.disks.size();
+  record.data_blocks = metrics_.data_blocks.value() - cycle.data_blocks_before;
+  record.data_bytes = metrics_.data_bytes.value() - cycle.data_bytes_before;
+  record.phases = cycle.sync.phases;
+  absl::MutexLock lock(&mu_);
+  record.number = ++cycles_run_;
+  recent_.push_back(std::move(record));
+  if (recent_.size() > kRememberedCycles) recent_.pop_front();
+}
+
+CycleResult Flusher::Run(Cycle& cycle) {
   // The id of this publish: above every header on media, valid or not (F-216, F-218).
   const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
   cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
@@ -269,6 +299,11 @@ CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
 Tid Flusher::mirror_tid() const {
   absl::MutexLock lock(&mu_);
   return last_published_.mirror_tid;
+}
+
+std::vector<CycleRecord> Flusher::RecentCycles() const {
+  absl::MutexLock lock(&mu_);
+  return {recent_.begin(), recent_.end()};
 }
 
 SyncResult Flusher::last_published() const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -69,7 +70,7 @@ class Flusher {
   // `header` is the header on media, of which the next one is made.
   Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid);
 
-  CycleResult RunCycle();
+  CycleResult RunCycle(CycleReason reason);
 
   // A cycle must publish even if no disk is dirty, e.g. after recovery.
   void RequirePublish() { publish_pending_ = true; }
@@ -77,9 +78,14 @@ class Flusher {
   // Of the last confirmed header.
   Tid mirror_tid() const ABSL_LOCKS_EXCLUDED(mu_);
   SyncResult last_published() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The last kRememberedCycles cycles that had something to do, oldest first. Any thread.
+  std::vector<CycleRecord> RecentCycles() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Cycle;
+  CycleResult Run(Cycle& cycle);
+  void Remember(const Cycle& cycle, CycleReason reason, const CycleResult& result)
+      ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Cut(Cycle& cycle);
   absl::Status FlushInodes(Cycle& cycle);
   absl::Status FlushInode(Pfs& pfs, Inode& inode, Cycle& cycle);
@@ -108,6 +114,8 @@ class Flusher {
 
   mutable absl::Mutex mu_;
   SyncResult last_published_ ABSL_GUARDED_BY(mu_);
+  uint64_t cycles_run_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<CycleRecord> recent_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace h2bd

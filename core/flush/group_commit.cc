@@ -52,7 +52,7 @@ void GroupCommit::SyncTo(OpSeq target, Done done) {
     waiters_.push_back(std::move(waiter));
     sync_wanted_ = true;
   }
-  if (options_.manual) RunNow();
+  if (options_.manual) RunNow(CycleReason::kSync);
 }
 
 void GroupCommit::Request() {
@@ -81,7 +81,7 @@ absl::Duration GroupCommit::NextDue() const {
 void GroupCommit::Work() {
   NameThisThread("h2bd-flush");
   for (;;) {
-    bool run = false;
+    std::optional<CycleReason> reason;
     {
       absl::MutexLock lock(&mu_);
       const bool woken =
@@ -92,15 +92,20 @@ void GroupCommit::Work() {
                                    this),
                                NextDue());
       if (stopping_) return;
-      run = sync_wanted_ || (pressure_ && failed_in_a_row_ == 0) ||
-            (!woken && NextDue() == absl::ZeroDuration());
+      if (sync_wanted_) {
+        reason = CycleReason::kSync;
+      } else if (pressure_ && failed_in_a_row_ == 0) {
+        reason = CycleReason::kPressure;
+      } else if (!woken && NextDue() == absl::ZeroDuration()) {
+        reason = failed_in_a_row_ > 0 ? CycleReason::kRetry : CycleReason::kAge;
+      }
       noted_dirty_ = false;
     }
-    if (run) RunNow();
+    if (reason.has_value()) RunNow(*reason);
   }
 }
 
-CycleResult GroupCommit::RunNow() {
+CycleResult GroupCommit::RunNow(CycleReason reason) {
   absl::MutexLock cycle(&cycle_mu_);
   {
     absl::MutexLock lock(&mu_);
@@ -108,7 +113,7 @@ CycleResult GroupCommit::RunNow() {
     sync_wanted_ = false;
     pressure_ = false;
   }
-  const CycleResult result = flusher_.RunCycle();
+  const CycleResult result = flusher_.RunCycle(reason);
   Settle(result);
   return result;
 }

@@ -43,7 +43,7 @@ class GroupCommit {
   // Something became dirty while nothing was: the age starts to count.
   void NoteDirty() ABSL_LOCKS_EXCLUDED(mu_);
   // Runs one cycle on the calling thread.
-  CycleResult RunNow() ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
+  CycleResult RunNow(CycleReason reason) ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
   // Ends the thread. Syncs that still wait get kFailedPrecondition, reason VOLUME_CLOSED.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
 

@@ -145,7 +145,7 @@ absl::Status Volume::Impl::Close() {
   if (commit == nullptr) return absl::OkStatus();
   transactions->AbortAll();
   budget->Close(ClosedError());
-  close_status = commit->RunNow().status;
+  close_status = commit->RunNow(CycleReason::kClose).status;
   commit->Stop();
   return close_status;
 }
@@ -164,7 +164,12 @@ absl::Status Volume::Impl::CheckWritable() const {
 absl::Status Volume::RunCycle() {
   H2_ASSERT(impl_->options.manual_cycles);
   H2_RETURN_IF_ERROR(impl_->CheckWritable());
-  return impl_->commit->RunNow().status;
+  return impl_->commit->RunNow(CycleReason::kRequest).status;
+}
+
+std::vector<CycleRecord> Volume::RecentCycles() const {
+  if (impl_->flusher == nullptr) return {};
+  return impl_->flusher->RecentCycles();
 }
 
 std::vector<PfsInfo> Volume::ListPfs() const { return impl_->pfses->List(); }

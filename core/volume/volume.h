@@ -209,6 +209,9 @@ class Volume {
   std::vector<PfsInfo> ListPfs() const;
   // Runs one cycle now on the caller's thread (manual_cycles only).
   absl::Status RunCycle();
+  // The last cycles that had something to do, at most 256, oldest first. Takes no lock that a cycle
+  // holds for long.
+  std::vector<CycleRecord> RecentCycles() const;
   // Walks all metrics; takes no lock that a cycle or a write holds for long and does no I/O.
   void Describe(MetricVisitor& visitor) const;
 

@@ -136,6 +136,15 @@ TEST_F(ClientTest, VolumeAndPfsAreTranslated) {
   ASSERT_TRUE(pfs.ok());
   ASSERT_EQ(pfs->size(), 2u);
   EXPECT_EQ((*pfs)[1].label, "LOCAL");
+  const absl::StatusOr<std::vector<FlushCycleInfo>> cycles = client_->ListFlushCycles();
+  ASSERT_TRUE(cycles.ok());
+  ASSERT_EQ(cycles->size(), 2u);
+  EXPECT_EQ((*cycles)[0].number, 4u);
+  EXPECT_EQ((*cycles)[0].reason, FlushReason::kAge);
+  EXPECT_EQ((*cycles)[0].took, absl::Microseconds(2500));
+  EXPECT_TRUE((*cycles)[0].failure.ok());
+  EXPECT_TRUE(absl::IsDataLoss((*cycles)[1].failure));
+  EXPECT_EQ(client_->ListFlushCycles(1)->size(), 1u);
 }
 
 TEST(Connect, RefusesOptionsThatMakeNoSense) {

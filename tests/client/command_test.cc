@@ -174,6 +174,14 @@ TEST_F(CommandTest, Volume) {
   EXPECT_THAT(out_, HasSubstr("state:         FAILED: a barrier failed\n"));
   EXPECT_EQ(Run({"volume", "status", "-o", "json"}), 0);
   EXPECT_EQ(nlohmann::json::parse(out_).at("failure").at("code"), "UNAVAILABLE");
+  EXPECT_EQ(Run({"volume", "flushes"}), 0) << err_;
+  EXPECT_THAT(out_, HasSubstr("CYCLE"));
+  EXPECT_THAT(out_, HasSubstr("age"));
+  EXPECT_THAT(out_, HasSubstr("0.001"));
+  EXPECT_THAT(out_, HasSubstr("slot 0, mirror_tid 17"));
+  EXPECT_EQ(Run({"volume", "flushes", "--last", "1", "-o", "json"}), 0);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("cycles").size(), 1u);
+  EXPECT_EQ(nlohmann::json::parse(out_).at("cycles").at(0).at("failure").at("code"), "DATA_LOSS");
   EXPECT_EQ(Run({"pfs", "ls", "--output", "json"}), 0);
   EXPECT_EQ(nlohmann::json::parse(out_).at("pfs").at(1).at("label"), "LOCAL");
 }

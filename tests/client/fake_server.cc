@@ -462,6 +462,25 @@ class FakeServer::Volume final : public v1::VolumeService::Service {
     volume->mutable_failure()->set_message("a barrier failed");
     return grpc::Status::OK;
   }
+  grpc::Status ListFlushCycles(grpc::ServerContext* context,
+                               const v1::ListFlushCyclesRequest* request,
+                               v1::ListFlushCyclesResponse* response) override {
+    absl::MutexLock lock(&s_.mu);
+    if (grpc::Status status = s_.Begin(context, "ListFlushCycles"); !status.ok()) return status;
+    for (uint64_t number : {4, 5}) {
+      if (request->limit() == 1 && number == 4) continue;
+      v1::FlushCycle& cycle = *response->add_cycles();
+      cycle.set_number(number);
+      cycle.set_reason(v1::FLUSH_REASON_AGE);
+      cycle.mutable_duration()->set_nanos(2'500'000);
+      cycle.set_mirror_tid(17);
+      v1::FlushPhase& phase = *cycle.add_phases();
+      phase.set_name("cut");
+      phase.mutable_duration()->set_nanos(1000);
+    }
+    response->mutable_cycles()->rbegin()->mutable_failure()->set_code(grpc::StatusCode::DATA_LOSS);
+    return grpc::Status::OK;
+  }
   grpc::Status ListPfs(grpc::ServerContext* context, const v1::ListPfsRequest*,
                        v1::ListPfsResponse* response) override {
     absl::MutexLock lock(&s_.mu);

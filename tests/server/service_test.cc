@@ -403,6 +403,42 @@ TEST(VolumeService, ShowsTheVolume) {
   EXPECT_TRUE(names.contains("pfs/LOCAL"));
 }
 
+TEST(VolumeService, RemembersItsFlushCycles) {
+  TestServer server;
+  const std::string disk = server.CreateDisk("vm1", kMiB);
+  for (int i = 0; i < 3; ++i) {
+    server.Write(disk, static_cast<uint64_t>(i) * kLogicalBytes, std::string(kLogicalBytes, 'x'));
+    ASSERT_TRUE(server.volume().Sync(nullptr, {}).ok());
+  }
+  ASSERT_TRUE(server.volume().Sync(nullptr, {}).ok()) << "with nothing to do, which is no cycle";
+  v1::ListFlushCyclesResponse all;
+  ASSERT_TRUE(
+      Do(server.volumes(), &VolumeStub::ListFlushCycles, v1::ListFlushCyclesRequest(), &all).ok());
+  ASSERT_EQ(all.cycles_size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const v1::FlushCycle& cycle = all.cycles(i);
+    EXPECT_EQ(cycle.number(), static_cast<uint64_t>(i) + 1);
+    EXPECT_EQ(cycle.reason(), v1::FLUSH_REASON_SYNC);
+    EXPECT_EQ(cycle.disks(), 1u);
+    EXPECT_EQ(cycle.data_blocks(), 1u);
+    EXPECT_GT(cycle.data_bytes(), 0u);
+    EXPECT_FALSE(cycle.has_failure());
+    ASSERT_EQ(cycle.phases_size(), kFlushPhases);
+    EXPECT_EQ(cycle.phases(0).name(), "cut");
+    EXPECT_GT(cycle.phases(9).duration().seconds() + cycle.phases(9).duration().nanos(), 0);
+    if (i > 0) {
+      EXPECT_GT(cycle.mirror_tid(), all.cycles(i - 1).mirror_tid());
+      EXPECT_GT(cycle.cut_seq(), all.cycles(i - 1).cut_seq());
+    }
+  }
+  v1::ListFlushCyclesRequest two;
+  two.set_limit(2);
+  v1::ListFlushCyclesResponse newest;
+  ASSERT_TRUE(Do(server.volumes(), &VolumeStub::ListFlushCycles, two, &newest).ok());
+  ASSERT_EQ(newest.cycles_size(), 2);
+  EXPECT_EQ(newest.cycles(1).number(), 3u);
+}
+
 TEST(Calls, AboveTheLimitAreRefusedNotQueued) {
   TestServer server([](ServerConfig& config) { config.limits.max_calls = 1; });
   ASSERT_TRUE(server.volume().CreateDisk({"DATA", "vm1"}, {.size_bytes = kMiB}).ok());

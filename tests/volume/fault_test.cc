@@ -131,6 +131,10 @@ TEST_F(FaultTest, AFailedReadLeavesEverythingDirtyAndTheNextCycleSucceeds) {
     const auto second = (*volume)->Sync(nullptr, {});
     EXPECT_TRUE(second.ok()) << second.status();
     EXPECT_EQ(*ReadAll(**volume, disk), after);
+    const std::vector<CycleRecord> cycles = (*volume)->RecentCycles();
+    ASSERT_EQ(cycles.size(), first.ok() ? 1u : 2u);
+    EXPECT_EQ(cycles.front().status.ok(), first.ok());
+    EXPECT_TRUE(cycles.back().status.ok()) << cycles.back().status;
     MemoryDevice later(memory.Snapshot());
     ExpectClean(later);
   }

@@ -355,6 +355,7 @@ TEST_F(VolumeTest, TheFlusherThreadFlushesByAgeAndAnswersManySyncsWithOneCycle) 
     absl::SleepFor(absl::Milliseconds(10));
   }
   EXPECT_EQ(volume_->GetStatus().durable_opseq, volume_->GetStatus().opseq);
+  EXPECT_EQ(volume_->RecentCycles().back().reason, CycleReason::kAge);
 
   std::vector<std::thread> clients;
   for (int c = 0; c < 8; ++c) {
@@ -418,6 +419,24 @@ TEST_F(VolumeTest, WritersOfZeroesWaitForMemory) {
     Sync();
   }
   EXPECT_TRUE(volume_->DeleteDisk({"", "vm1"}).ok());
+}
+
+TEST_F(VolumeTest, TheLastCyclesAreRemembered) {
+  DiskRef disk = Create("vm1", kMiB);
+  for (int i = 0; i < 300; ++i) {
+    Write(disk, 0, absl::StrCat("round ", i));
+    Sync();
+  }
+  const std::vector<CycleRecord> cycles = volume_->RecentCycles();
+  ASSERT_EQ(cycles.size(), kRememberedCycles);
+  EXPECT_EQ(cycles.back().number, 300u);
+  EXPECT_EQ(cycles.front().number, 300 - kRememberedCycles + 1);
+  EXPECT_EQ(cycles.back().mirror_tid, volume_->GetStatus().mirror_tid);
+  EXPECT_EQ(cycles.back().header_slot, volume_->GetStatus().header_slot);
+  EXPECT_EQ(cycles.back().reason, CycleReason::kSync);
+  disk.reset();
+  EXPECT_EQ(volume_->Close(), absl::OkStatus());
+  EXPECT_EQ(volume_->RecentCycles().size(), kRememberedCycles) << "nothing was dirty";
 }
 
 TEST_F(VolumeTest, MetricsCanBeWalked) {
