@@ -27,11 +27,10 @@ void DirtyGeneration::Absorb(DirtyGeneration&& newer) {
   id = newer.id;
   for (const auto& [first, last] : newer.holes.intervals()) Punch(first, last);
   for (auto& [number, block] : newer.blocks) {
-    const auto it = blocks.find(number);
-    if (it == blocks.end()) {
-      blocks.emplace(number, std::move(block));
+    if (blocks.contains(number) || holes.Contains(number)) {
+      At(number).Absorb(block);
     } else {
-      it->second.Absorb(block);
+      blocks.emplace(number, std::move(block));
     }
   }
   memory_bytes = charged;

@@ -141,6 +141,80 @@ TEST_F(FaultTest, AFailedReadLeavesEverythingDirtyAndTheNextCycleSucceeds) {
   EXPECT_GT(failed_cycles, 0u);
 }
 
+// What a failed cycle froze and what came after it are joined; a hole of the first must stay one
+// below the second.
+TEST_F(FaultTest, AFailedCycleDoesNotBringZeroedOrCutOffBytesBack) {
+  FaultWorld prepared(image_, FaultPlan{.fail_at = 0});
+  const SparseImage image = prepared.memory.Snapshot();
+  for (const bool shrink : {false, true}) {
+    SCOPED_TRACE(shrink ? "shrunk" : "zeroed");
+    MemoryDevice memory(image);
+    FaultPoint point(FaultPlan{.fail_at = 0});
+    FaultDevice faulty(memory, point);
+    const auto volume = OpenOn(faulty, ManualOptions());
+    ASSERT_TRUE(volume.ok()) << volume.status();
+    const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
+    std::string expected = prepared.before;
+    const uint64_t kept = shrink ? 3 * kLogicalBytes : 0;
+    const uint64_t gone = shrink ? kDiskBytes : kLogicalBytes;
+    expected.replace(kept, gone - kept, gone - kept, '\0');
+    if (shrink) {
+      ASSERT_TRUE((*volume)->ResizeDisk({"", "d"}, kept).ok());
+    } else {
+      ASSERT_TRUE((*volume)->WriteZeroes(disk, kept, gone - kept, {}).ok());
+    }
+    // A part of a block needs the rest of it from the device, which fails.
+    point.Reset(
+        FaultPlan{.fail_at = 1, .sticky = true, .reads = true, .writes = false, .syncs = false});
+    const uint64_t partial = shrink ? kLogicalBytes : 5 * kLogicalBytes;
+    ASSERT_EQ(WriteText(**volume, disk, partial + 9, "part"), absl::OkStatus());
+    expected.replace(partial + 9, 4, "part");
+    EXPECT_FALSE((*volume)->Sync(nullptr, {}).ok());
+    point.Reset(FaultPlan{.fail_at = 0});
+    if (shrink) {
+      ASSERT_TRUE((*volume)->ResizeDisk({"", "d"}, kDiskBytes).ok());
+    }
+    ASSERT_EQ(WriteText(**volume, disk, kept + 100, "later"), absl::OkStatus());
+    expected.replace(kept + 100, 5, "later");
+    EXPECT_TRUE(*ReadAll(**volume, disk) == expected) << "before the Sync";
+    const auto synced = (*volume)->Sync(nullptr, {});
+    ASSERT_TRUE(synced.ok()) << synced.status();
+    EXPECT_TRUE(*ReadAll(**volume, disk) == expected) << "after the Sync";
+    MemoryDevice later(memory.Snapshot());
+    const auto again = OpenOn(later, ManualOptions());
+    EXPECT_TRUE(*ReadAll(**again, *(*again)->OpenDisk({"", "d"})) == expected) << "opened again";
+  }
+}
+
+// Whole buffers go out while the cycle still stores blocks; a write that fails then is no less
+// final than one that fails in the drain.
+TEST_F(FaultTest, AFailedWriteInTheMiddleOfACycleIsFailStop) {
+  MemoryDevice memory(image_);
+  FaultPoint point(FaultPlan{.fail_at = 0});
+  FaultDevice faulty(memory, point);
+  VolumeOptions options;
+  options.flush_age = absl::ZeroDuration();
+  const auto volume = OpenOn(faulty, options);
+  ASSERT_TRUE(volume.ok()) << volume.status();
+  ASSERT_TRUE((*volume)->CreateDisk({"", "d"}, {kGiB}).ok());
+  const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
+  SeededRandom rng(TestSeed());
+  std::string noise(16 * kMiB, '\0');
+  rng.Fill(std::as_writable_bytes(std::span(noise)));
+  for (uint64_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(WriteText(**volume, disk, i * noise.size(), noise), absl::OkStatus());
+  }
+  point.Reset(FaultPlan{.fail_at = 1, .sticky = true, .writes = true, .syncs = false});
+  EXPECT_EQ(ReasonOf((*volume)->Sync(nullptr, {}).status()), kReasonReadOnlyFailstop);
+  EXPECT_FALSE((*volume)->GetStatus().failure.ok());
+  point.Reset(FaultPlan{.fail_at = 0});
+  EXPECT_EQ(ReasonOf(WriteText(**volume, disk, 0, "x")), kReasonReadOnlyFailstop);
+  std::string found(noise.size(), '\0');
+  EXPECT_EQ((*volume)->Read(disk, 0, std::as_writable_bytes(std::span(found)), {}),
+            absl::OkStatus());
+  EXPECT_TRUE(found == noise) << "reads go on";
+}
+
 TEST_F(FaultTest, EachIoOfOpenAndOfFormatCanFail) {
   bool reached = true;
   for (uint64_t n = 1; reached; ++n) {
@@ -202,7 +276,18 @@ TEST_F(FaultTest, ADamagedBlockGivesDataLossForItsRangeAndNothingElse) {
   }
   // A partial write cannot be completed, and says so at the Sync; a whole one repairs the block.
   ASSERT_EQ(WriteText(**volume, disk, 2 * kLogicalBytes + 5, "part"), absl::OkStatus());
+  // Whatever else the cycles store meanwhile takes no space while they fail.
+  ASSERT_TRUE((*volume)->CreateDisk({"", "e"}, {16 * kMiB}).ok());
+  const DiskRef other = *(*volume)->OpenDisk({"", "e"});
+  std::string much(8 * kMiB, '\0');
+  rng.Fill(std::as_writable_bytes(std::span(much)));
+  ASSERT_EQ(WriteText(**volume, other, 0, much), absl::OkStatus());
   EXPECT_EQ((*volume)->Sync(nullptr, {}).status().code(), absl::StatusCode::kDataLoss);
+  const uint64_t allocated = (*volume)->GetStatus().space.allocated_bytes;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ((*volume)->Sync(nullptr, {}).status().code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_LT((*volume)->GetStatus().space.allocated_bytes, allocated + 64 * kKiB);
   ASSERT_EQ(WriteText(**volume, disk, 2 * kLogicalBytes, std::string(kLogicalBytes, 'r')),
             absl::OkStatus());
   EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
@@ -240,6 +325,22 @@ TEST_F(FaultTest, ADiskWhoseInodeIsDamagedIsListedAndCanBeDeleted) {
   EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
   EXPECT_EQ((*volume)->ListDisks("", 10, "")->disks.size(), 1u);
   EXPECT_EQ((*volume)->OpenDisk({"", "d"}).status().code(), absl::StatusCode::kNotFound);
+}
+
+// A header that somebody made up, or damage that a check code does not show: ids never wrap.
+TEST_F(FaultTest, AVolumeWithoutFreeTransactionIdsIsNotOpenedForWriting) {
+  for (const uint64_t tid : {kTidLimit - 1, UINT64_MAX}) {
+    SCOPED_TRACE(tid);
+    SparseImage image = image_;
+    VolumeData header;
+    image.Read(0, std::as_writable_bytes(std::span(&header, 1)));
+    header.mirror_tid = header.freemap_tid = Tid(tid);
+    SealVolumeData(header);
+    image.Write(0, std::as_bytes(std::span(&header, 1)));
+    MemoryDevice device(image);
+    EXPECT_FALSE(OpenOn(device, ManualOptions()).ok());
+    EXPECT_TRUE(device.Snapshot() == image) << "refused, and changed all the same";
+  }
 }
 
 // A volume that fills up refuses writes, not flushes; deleting works, and so does what was
