@@ -352,6 +352,11 @@ absl::Status Dio::WriteBlock(DataOff at, std::shared_ptr<const AlignedBuffer> bl
 
 absl::Status Dio::Drain() { return impl_->Drain(); }
 
+absl::Status Dio::failure() const {
+  absl::MutexLock lock(&impl_->mu);
+  return impl_->failure;
+}
+
 void Dio::Describe(MetricVisitor& visitor) const {
   const auto counter = [&](absl::string_view name, absl::string_view help, const Counter& value,
                            const MetricLabels& labels = {}) {

@@ -52,6 +52,8 @@ class Dio {
   // of them (F-220). After an error every block written since the last successful Drain is suspect;
   // the error stays until the Dio is destroyed (sticky, P4).
   absl::Status Drain();
+  // OK, or that error, without waiting for anything.
+  absl::Status failure() const;
 
   struct Metrics {
     Counter data_write_bytes,

@@ -89,7 +89,7 @@ CycleResult Flusher::Run(Cycle& cycle) {
   // The id of this publish: above every header on media, valid or not (F-216, F-218).
   const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
   cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
-  if (last_tid + 1 >= kTidLimit || next_modify_tid_ >= kTidLimit) {
+  if (last_tid >= kTidLimit - 1 || next_modify_tid_ >= kTidLimit) {
     return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
   }
 
@@ -111,8 +111,10 @@ CycleResult Flusher::Run(Cycle& cycle) {
     status = Phase(cycle, FlushPhase::kSuperRoot, [&] { return FlushSuperRoot(cycle); });
   }
   // Up to here nothing but unreferenced blocks was written: the next cycle can take everything
-  // again (I-26).
-  if (!status.ok()) return Failed(cycle, std::move(status), /*fail_stop=*/false);
+  // again (I-26), unless a write has failed already, which is final (F-224).
+  if (!status.ok()) {
+    return Failed(cycle, std::move(status), /*fail_stop=*/!parts_.dio.failure().ok());
+  }
 
   // The seal: no block is allocated from here to the end of the cycle (F-205, F-207).
   status = Phase(cycle, FlushPhase::kFreemap, [&] { return FlushFreemap(cycle); });
@@ -169,6 +171,8 @@ absl::Status Flusher::FlushInodes(Cycle& cycle) {
     H2_RETURN_IF_ERROR(FlushInode(flush.disk->pfs(), flush.disk->inode(), cycle));
   }
   for (const auto& [pfs, inode] : carried_names_.touched) {
+    // It lost one link and then the last one.
+    if (removed.contains(DiskId{pfs->key(), inode->meta().inum})) continue;
     H2_RETURN_IF_ERROR(FlushInode(*pfs, *inode, cycle));
   }
   return absl::OkStatus();
