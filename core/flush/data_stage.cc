@@ -40,18 +40,29 @@ absl::Status DataStage::Run(const std::vector<DiskFlush>& disks, const FlushTids
   std::vector<Batch> batches = MakeBatches(disks);
   ParallelFor(executor_, batches.size(),
               [&](size_t i) { batches[i].status = StoreBatch(batches[i], tids); });
+  for (const Batch& batch : batches) {
+    if (batch.status.ok()) continue;
+    GiveBack(batches);
+    return AboutDisk(batch.status, *batch.disk->disk);
+  }
   auto begin = batches.begin();
   for (const DiskFlush& disk : disks) {
     const auto end =
         std::find_if(begin, batches.end(), [&](const Batch& batch) { return batch.disk != &disk; });
-    for (auto it = begin; it != end; ++it) {
-      if (!it->status.ok()) return AboutDisk(it->status, *disk.disk);
-    }
     const absl::Status installed = Install(disk, std::span<const Batch>(begin, end), tids);
     if (!installed.ok()) return AboutDisk(installed, *disk.disk);
     begin = end;
   }
   return absl::OkStatus();
+}
+
+void DataStage::GiveBack(const std::vector<Batch>& batches) {
+  // Backwards: small blocks share a chunk, which takes back only what it gave last.
+  for (auto batch = batches.rbegin(); batch != batches.rend(); ++batch) {
+    for (auto bref = batch->stored.rbegin(); bref != batch->stored.rend(); ++bref) {
+      store_.allocator().Undo(bref->data_off, bref->type);
+    }
+  }
 }
 
 absl::Status DataStage::StoreBatch(Batch& batch, const FlushTids& tids) {

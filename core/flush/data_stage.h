@@ -25,8 +25,8 @@ class DataStage {
   // Stores every frozen block of every disk, in parallel over blocks, and puts the results into the
   // disks' trees: holes are punched, zero blocks are erased, others are inserted; size, times and
   // DIRECTDATA follow. Afterwards the inodes are ready to be flushed. The first error in the order
-  // of disks and blocks is returned; what was not reached is taken again by the next cycle, because
-  // the generations stay frozen.
+  // of disks and blocks is returned. When a block could not be stored no tree has changed; the next
+  // cycle takes everything again, because the generations stay frozen.
   absl::Status Run(const std::vector<DiskFlush>& disks, const FlushTids& tids);
 
  private:
@@ -40,6 +40,9 @@ class DataStage {
     absl::Status status;
   };
   std::vector<Batch> MakeBatches(const std::vector<DiskFlush>& disks) const;
+  // Nobody knows these blocks yet: a cycle that fails here must not keep their space, since the
+  // next one stores everything again.
+  void GiveBack(const std::vector<Batch>& batches);
   absl::Status StoreBatch(Batch& batch, const FlushTids& tids);
   absl::Status StoreBlock(Batch& batch, uint64_t block, const InodeMeta& meta, uint64_t size,
                           const FlushTids& tids);
