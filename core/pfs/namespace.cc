@@ -110,6 +110,14 @@ void Namespace::Rename(Generation generation, Pfs& pfs, const Dirent& from, absl
               .type = from.type});
 }
 
+uint64_t Namespace::PendingDrops(const Pfs& pfs, Inum inum) const {
+  absl::MutexLock lock(&mu_);
+  return static_cast<uint64_t>(
+      std::count_if(changes_.begin(), changes_.end(), [&](const Change& change) {
+        return change.drops_link && change.pfs == &pfs && change.inum == inum;
+      }));
+}
+
 bool Namespace::HasPending(Generation upto) const {
   absl::MutexLock lock(&mu_);
   return !changes_.empty() && changes_.front().generation <= upto;

@@ -40,6 +40,8 @@ class Namespace {
   void Remove(Generation generation, Pfs& pfs, const Dirent& entry) ABSL_LOCKS_EXCLUDED(mu_);
   void Rename(Generation generation, Pfs& pfs, const Dirent& from, absl::string_view to)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Links of an inode that changes which no cycle has applied take away.
+  uint64_t PendingDrops(const Pfs& pfs, Inum inum) const ABSL_LOCKS_EXCLUDED(mu_);
   bool HasPending(Generation upto) const ABSL_LOCKS_EXCLUDED(mu_);
 
   struct Applied {

@@ -102,6 +102,13 @@ absl::Status Volume::Impl::OpenForWriting() {
   } else {
     flusher_pool = std::make_unique<ThreadPool>("h2bd-fl", FlusherThreads(options));
   }
+  const uint64_t highest_tid =
+      std::max({set.header->mirror_tid.v, ring->highest_tid_seen().v, pfses->HighestModifyTid().v});
+  if (highest_tid >= kTidLimit - 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the transaction ids of the volume are used up: ", highest_tid,
+                     ", legal: below 2^63 - 1; it can be opened read-only"));
+  }
   FlusherParts parts{*set.devices, *dio,          *ring,      *freemap,   *store,
                      *pfses,       *names,        *gate,      *dirty,     *cache,
                      *budget,      *flusher_pool, *env.clock, *env.logger};

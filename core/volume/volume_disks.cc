@@ -92,7 +92,10 @@ absl::StatusOr<DiskRef> Volume::Impl::DiskOf(Pfs& pfs, Inum inum) {
   {
     absl::MutexLock lock(&disks_mu);
     const auto it = disks.find(id);
-    if (it != disks.end()) return it->second;
+    if (it != disks.end()) {
+      if (it->second->deleted()) return NoDisk(absl::StrFormat("with inode %d", inum.v));
+      return it->second;
+    }
   }
   H2_ASSIGN_OR_RETURN(std::shared_ptr<Inode> inode, pfs.GetInode(inum));
   absl::MutexLock lock(&disks_mu);
@@ -297,10 +300,10 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
     return absl::OkStatus();
   }
   absl::MutexLock lock(&(*disk)->mu());
-  if ((*disk)->inode().meta().nlinks <= 1) {
+  // The deleted disk stays in the table while a cycle has its inode to remove: whoever resolved the
+  // name before must not get a second Disk for it.
+  if ((*disk)->inode().meta().nlinks <= v.names->PendingDrops(*pfs, entry.inum)) {
     (*disk)->MarkDeleted();
-    absl::MutexLock table(&v.disks_mu);
-    v.disks.erase(id);
   }
   admission.Spend((*disk)->Touch(apply.generation()));
   (*disk)->set_last_opseq(apply.Number());

@@ -221,6 +221,26 @@ TEST_P(FixtureTest, FilesOfTheReferenceCanBeOverwrittenGrownAndShrunk) {
   }
 }
 
+TEST(HardLinks, AllNamesOfAFileCanBeDeletedInOneCycle) {
+  absl::StatusOr<SparseImage> image = LoadFixture("f08-pfs-snapshot");
+  if (!image.ok()) return SkipLoudly("deleting hard links of the reference");
+  MemoryDevice device(*std::move(image));
+  {
+    const auto volume = OpenOn(device, ManualOptions());
+    ASSERT_TRUE(volume.ok()) << volume.status();
+    const DiskRef disk = *(*volume)->OpenDisk({"DATA", "hard1"});
+    ASSERT_EQ((*volume)->DeleteDisk({"DATA", "hard1"}), absl::OkStatus());
+    EXPECT_EQ(WriteText(**volume, disk, 0, "one name is left"), absl::OkStatus());
+    ASSERT_EQ((*volume)->DeleteDisk({"DATA", "hard2"}), absl::OkStatus());
+    EXPECT_EQ(WriteText(**volume, disk, 0, "x").code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  }
+  BlockDevice* devices[] = {&device};
+  const CheckReport report = CheckDevices(devices);
+  EXPECT_EQ(report.errors, 0u) << report.ToString();
+  EXPECT_EQ(report.ToString().find("inode-orphan"), std::string::npos) << report.ToString();
+}
+
 std::vector<std::string> Names() {
   std::vector<std::string> names = FixtureNames();
   if (names.empty()) SkipLoudly("the reference's images through the engine");

@@ -147,12 +147,28 @@ TEST(VolumeRace, TransactionsStayWholeAmongEverythingElse) {
         }
       }
     });
+    // Opens disks by name just when they are deleted and made again.
+    std::atomic<bool> stop = false;
+    std::thread opener([&] {
+      for (int i = 0; !stop; ++i) {
+        const auto disk = volume.OpenDisk({"", absl::StrCat("other", i % 5)});
+        if (!disk.ok()) continue;
+        const absl::Status written = WriteText(volume, *disk, 9, "late");
+        EXPECT_TRUE(written.ok() || absl::IsNotFound(written) || absl::IsOutOfRange(written))
+            << written;
+      }
+    });
     for (std::thread& thread : threads) thread.join();
+    stop = true;
+    opener.join();
     int64_t sum = 0;
     for (int i = 0; i < kAccounts; ++i) sum += read(volume, *volume.OpenDisk(name(i)));
     EXPECT_EQ(sum, 0);
     EXPECT_EQ(volume.Close(), absl::OkStatus());
   }
+  BlockDevice* devices[] = {&device};
+  const CheckReport report = CheckDevices(devices);
+  EXPECT_TRUE(report.clean()) << report.ToString();  // warns of inodes that have no name
   const auto volume = OpenOn(device, ManualOptions());
   ASSERT_TRUE(volume.ok()) << volume.status();
   int64_t sum = 0;
