@@ -110,12 +110,13 @@ void Namespace::Rename(Generation generation, Pfs& pfs, const Dirent& from, absl
               .type = from.type});
 }
 
-uint64_t Namespace::PendingDrops(const Pfs& pfs, Inum inum) const {
+bool Namespace::LosesLastLink(const Pfs& pfs, const Inode& inode) const {
   absl::MutexLock lock(&mu_);
-  return static_cast<uint64_t>(
-      std::count_if(changes_.begin(), changes_.end(), [&](const Change& change) {
-        return change.drops_link && change.pfs == &pfs && change.inum == inum;
-      }));
+  const InodeMeta meta = inode.meta();
+  const auto drops = std::count_if(changes_.begin(), changes_.end(), [&](const Change& change) {
+    return change.drops_link && change.pfs == &pfs && change.inum == meta.inum;
+  });
+  return meta.nlinks <= static_cast<uint64_t>(drops);
 }
 
 bool Namespace::HasPending(Generation upto) const {
@@ -166,6 +167,9 @@ absl::Status Namespace::DropLink(const Change& change, Applied& applied) {
   if (!inode.ok()) return absl::OkStatus();
   InodeMeta meta = (*inode)->meta();
   if (meta.nlinks > 1) {
+    // In one step for LosesLastLink: the link is either counted in the inode or among the changes.
+    absl::MutexLock lock(&mu_);
+    changes_.front().drops_link = false;
     --meta.nlinks;
     meta.ctime = ToMediaTime(clock_.WallNow());
     (*inode)->set_meta(meta);

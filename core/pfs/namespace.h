@@ -40,8 +40,8 @@ class Namespace {
   void Remove(Generation generation, Pfs& pfs, const Dirent& entry) ABSL_LOCKS_EXCLUDED(mu_);
   void Rename(Generation generation, Pfs& pfs, const Dirent& from, absl::string_view to)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Links of an inode that changes which no cycle has applied take away.
-  uint64_t PendingDrops(const Pfs& pfs, Inum inum) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the changes that no cycle has applied take away all the links that `inode` still has.
+  bool LosesLastLink(const Pfs& pfs, const Inode& inode) const ABSL_LOCKS_EXCLUDED(mu_);
   bool HasPending(Generation upto) const ABSL_LOCKS_EXCLUDED(mu_);
 
   struct Applied {
@@ -79,7 +79,7 @@ class Namespace {
 
   void Push(Change change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status ApplyOne(Change& change, const FlushTids& tids, Applied& applied);
-  absl::Status DropLink(const Change& change, Applied& applied);
+  absl::Status DropLink(const Change& change, Applied& applied) ABSL_LOCKS_EXCLUDED(mu_);
 
   BlockStore& store_;
   Clock& clock_;

@@ -302,9 +302,7 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
   absl::MutexLock lock(&(*disk)->mu());
   // The deleted disk stays in the table while a cycle has its inode to remove: whoever resolved the
   // name before must not get a second Disk for it.
-  if ((*disk)->inode().meta().nlinks <= v.names->PendingDrops(*pfs, entry.inum)) {
-    (*disk)->MarkDeleted();
-  }
+  if (v.names->LosesLastLink(*pfs, (*disk)->inode())) (*disk)->MarkDeleted();
   admission.Spend((*disk)->Touch(apply.generation()));
   (*disk)->set_last_opseq(apply.Number());
   return absl::OkStatus();
