@@ -7,9 +7,9 @@ namespace h2bd {
 
 struct Allocation {
   DataOff data_off;
-  // No other block lives in the 64 KiB device buffer of this one: it can be written without
-  // reading.
-  bool fresh_buffer = false;
+  // No block that was written before the running cycle lives in the 4 KiB units of this one: it can
+  // be written without reading, whatever state the media there are in.
+  bool fresh_units = false;
 };
 
 // Thread-safe.

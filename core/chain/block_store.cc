@@ -35,7 +35,7 @@ absl::Status BlockStore::Store(Blockref& bref, AlignedBuffer block, const FlushT
   SetCheck(stored, block.span());
   const absl::Status written =
       dio_.WriteBlock(stored.data_off, std::make_shared<const AlignedBuffer>(std::move(block)),
-                      place->fresh_buffer);
+                      place->fresh_units);
   if (!written.ok()) {
     allocator_.Undo(place->data_off, bref.type);
     return Annotate(written, Describe(stored));

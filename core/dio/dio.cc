@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
@@ -29,9 +28,9 @@ bool LiesInOneFrame(DataOff at) {
 }  // namespace
 
 // The life of a frame: clean and idle in the table -> dirty, with a ticket, in the queue ->
-// writing, its dirty units in flight and frozen -> clean again, or back in the queue when blocks
-// arrived meanwhile. Each step but the first holds a pin. A frame whose write failed keeps its pin,
-// so that its blocks can still be read.
+// writing, its dirty units in flight and frozen -> written, suspect until Confirm, or back in the
+// queue when blocks arrived meanwhile -> clean again. Each step but the first holds a pin, so all
+// that no barrier has covered can be read, merged with and written again from memory.
 //
 // Partial frames wait in the queue until something is gained by writing them: more blocks of the
 // same frame usually follow at once, and each early write would be repeated.
@@ -60,21 +59,25 @@ struct Dio::Impl {
   }
 
   absl::StatusOr<AlignedBuffer> Read(DataOff at) ABSL_LOCKS_EXCLUDED(mu);
-  absl::Status Write(DataOff at, SharedBytes block, bool fresh_buffer) ABSL_LOCKS_EXCLUDED(mu);
+  absl::Status Write(DataOff at, SharedBytes block, bool fresh_units) ABSL_LOCKS_EXCLUDED(mu);
   absl::Status Drain() ABSL_LOCKS_EXCLUDED(mu);
 
-  // Reads media into the frame, at least `missing`.
+  // Reads `missing` of the media into the frame, without its lock: a writer of other blocks in it
+  // never waits for the device (F-301). One thread fetches, the others wait for it.
   absl::Status Fetch(Frame& frame, UnitMask missing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(frame.mu);
+  absl::StatusOr<UnitMask> ReadUnits(uint64_t base, UnitMask missing, ByteSpan into);
   absl::Status ReadDevice(uint64_t off, ByteSpan into);
   absl::Status AwaitRoom() ABSL_LOCKS_EXCLUDED(mu);
-  // Whether a part of this frame was written lately; it is noted that one is written now.
-  bool EnteredBefore(const Frame& frame) ABSL_LOCKS_EXCLUDED(mu);
   void Enqueue(Frame& frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(frame.mu) ABSL_LOCKS_EXCLUDED(mu);
 
   void WriteUntilStopped() ABSL_LOCKS_EXCLUDED(mu);
   // Writes one batch; false when there was nothing to write.
   bool WriteSome() ABSL_LOCKS_EXCLUDED(mu);
-  void Land(Frame& frame, uint64_t ticket, const absl::Status& outcome) ABSL_LOCKS_EXCLUDED(mu);
+  void Land(Frame& frame, uint64_t ticket, UnitMask units, const absl::Status& outcome)
+      ABSL_LOCKS_EXCLUDED(mu);
+  void Confirm() ABSL_LOCKS_EXCLUDED(mu);
+  void WriteAgain() ABSL_LOCKS_EXCLUDED(mu);
+  std::vector<Frame*> TakeUnconfirmed() ABSL_LOCKS_EXCLUDED(mu);
   void CountWrite(const FrameContent::Flight& flight);
 
   bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -98,12 +101,9 @@ struct Dio::Impl {
   absl::Mutex mu;  // taken after a frame's
   FrameTable table ABSL_GUARDED_BY(mu);
   WriteQueue queue ABSL_GUARDED_BY(mu);
-  absl::Status failure ABSL_GUARDED_BY(mu);  // of the first write that failed; sticky
-  int drains ABSL_GUARDED_BY(mu) = 0;        // that wait now
-  // Frames that parts were written to since the last Drain, and between that one and the one
-  // before. They may have left the table since.
-  absl::flat_hash_set<uint64_t> entered_now ABSL_GUARDED_BY(mu);
-  absl::flat_hash_set<uint64_t> entered_earlier ABSL_GUARDED_BY(mu);
+  std::vector<Frame*> unconfirmed ABSL_GUARDED_BY(mu);  // pinned, each once
+  absl::Status failure ABSL_GUARDED_BY(mu);             // of the first write that failed; sticky
+  int drains ABSL_GUARDED_BY(mu) = 0;                   // that wait now
   bool stopping ABSL_GUARDED_BY(mu) = false;
   std::vector<std::thread> writers;
 };
@@ -152,17 +152,17 @@ absl::StatusOr<AlignedBuffer> Dio::Impl::Read(DataOff at) {
   Frame& frame = *pinned.get();
   const uint64_t off = at.offset().v - frame.base;
   absl::MutexLock lock(&frame.mu);
-  const UnitMask missing = frame.content.MissingForRead(off, at.bytes());
-  if (missing == 0) {
-    metrics.buffer_hits.Add();
-  } else {
+  if (frame.content.MissingForRead(off, at.bytes()) == 0) metrics.buffer_hits.Add();
+  for (;;) {
+    const UnitMask missing = frame.content.MissingForRead(off, at.bytes());
+    if (missing == 0) break;
     H2_RETURN_IF_ERROR(Fetch(frame, missing));
   }
   frame.content.CopyOut(off, block.span());
   return block;
 }
 
-absl::Status Dio::Impl::Write(DataOff at, SharedBytes block, bool fresh_buffer) {
+absl::Status Dio::Impl::Write(DataOff at, SharedBytes block, bool fresh_units) {
   H2_ASSERT(LiesInOneFrame(at) && block != nullptr && block->size() == at.bytes());
   H2_RETURN_IF_ERROR(AwaitRoom());
   const PinnedFrame pinned(*this, at.buffer().v, /*make=*/true);
@@ -172,11 +172,16 @@ absl::Status Dio::Impl::Write(DataOff at, SharedBytes block, bool fresh_buffer) 
   if (at.bytes() == kPbufBytes) {
     frame.content.PutWhole(std::move(block));
   } else {
-    // The block that was allocated first need not be the first to arrive: a frame that another one
-    // has entered is not empty.
-    if (!EnteredBefore(frame) && fresh_buffer) frame.content.LearnEmpty();
-    const UnitMask missing = frame.content.MissingForWrite(off, at.bytes());
-    if (missing != 0) H2_RETURN_IF_ERROR(Fetch(frame, missing));
+    for (;;) {
+      const UnitMask missing = frame.content.MissingForWrite(off, at.bytes());
+      if (missing == 0) break;
+      // A block of these units that came before is still here: what is not known is empty.
+      if (fresh_units) {
+        frame.content.LearnEmpty(missing);
+      } else {
+        H2_RETURN_IF_ERROR(Fetch(frame, missing));
+      }
+    }
     frame.content.Put(off, block->span());
   }
   Enqueue(frame);
@@ -190,30 +195,37 @@ absl::Status Dio::Impl::ReadDevice(uint64_t off, ByteSpan into) {
 }
 
 absl::Status Dio::Impl::Fetch(Frame& frame, UnitMask missing) {
-  AlignedBuffer media(kPbufBytes);
-  if (ReadDevice(frame.base, media.span()).ok()) {
-    frame.content.Learn(media.span(), kAllUnits);
-    return absl::OkStatus();
+  if (frame.fetching) {
+    frame.mu.Await(absl::Condition(
+        +[](Frame* f) ABSL_EXCLUSIVE_LOCKS_REQUIRED(f->mu) { return !f->fetching; }, &frame));
+    return absl::OkStatus();  // the caller looks again at what is missing
   }
+  frame.fetching = true;
+  frame.mu.Unlock();
+  AlignedBuffer media(kPbufBytes);
+  const absl::StatusOr<UnitMask> read = ReadUnits(frame.base, missing, media.span());
+  frame.mu.Lock();
+  frame.fetching = false;
+  H2_RETURN_IF_ERROR(read.status());
+  frame.content.Learn(media.span(), *read);  // not over what was written meanwhile
+  return absl::OkStatus();
+}
+
+absl::StatusOr<UnitMask> Dio::Impl::ReadUnits(uint64_t base, UnitMask missing, ByteSpan into) {
+  if (ReadDevice(base, into).ok()) return kAllUnits;
   // A bad sector elsewhere in the frame must not take the neighbours with it.
   for (unsigned i = 0; i < kUnitsPerFrame; ++i) {
     if ((missing >> i & 1) == 0) continue;
     H2_RETURN_IF_ERROR(
-        ReadDevice(frame.base + i * kUnitBytes, media.span().subspan(i * kUnitBytes, kUnitBytes)));
+        ReadDevice(base + i * kUnitBytes, into.subspan(i * kUnitBytes, kUnitBytes)));
   }
-  frame.content.Learn(media.span(), missing);
-  return absl::OkStatus();
+  return missing;
 }
 
 absl::Status Dio::Impl::AwaitRoom() {
   absl::MutexLock lock(&mu);
   mu.Await(absl::Condition(this, &Impl::HasRoom));
   return failure;
-}
-
-bool Dio::Impl::EnteredBefore(const Frame& frame) {
-  absl::MutexLock lock(&mu);
-  return !entered_now.insert(frame.base).second || entered_earlier.contains(frame.base);
 }
 
 void Dio::Impl::Enqueue(Frame& frame) {
@@ -267,18 +279,20 @@ bool Dio::Impl::WriteSome() {
     metrics.writes.Add(ops.size());
     outcome = devices.WriteBatch(ops);
   }
-  flights.clear();
-  for (size_t i = 0; i < frames.size(); ++i) Land(*frames[i], tickets[i], outcome);
+  for (size_t i = 0; i < frames.size(); ++i) {
+    flights[i].bytes.reset();
+    Land(*frames[i], tickets[i], flights[i].units, outcome);
+  }
   return !frames.empty();
 }
 
-void Dio::Impl::Land(Frame& frame, uint64_t ticket, const absl::Status& outcome) {
-  bool forget = false;
+void Dio::Impl::Land(Frame& frame, uint64_t ticket, UnitMask units, const absl::Status& outcome) {
+  bool was_suspect = false;
   {
     absl::MutexLock frame_lock(&frame.mu);
     frame.writing = false;
-    if (outcome.ok()) frame.content.Landed();
-    forget = frame.content.whole();
+    was_suspect = frame.content.suspect();
+    frame.content.Landed(units);
     if (frame.content.dirty()) {
       absl::MutexLock lock(&mu);
       frame.queued = true;
@@ -290,16 +304,58 @@ void Dio::Impl::Land(Frame& frame, uint64_t ticket, const absl::Status& outcome)
   queue.Close(ticket);
   if (!outcome.ok()) {
     if (failure.ok()) {
-      logger.Error("a queued write failed: no further write is accepted",
+      logger.Error("a queued write failed: nothing is queued until all is written again",
                    {{"error", outcome.ToString()}});
     }
     failure.Update(outcome);
-    return;  // keeps its pin: what could not be written is still read from here
   }
-  if (forget) {
-    table.UnpinAndForget(frame);
-  } else {
+  if (was_suspect) {
     table.Unpin(frame);
+  } else {
+    unconfirmed.push_back(&frame);  // with the pin of the queue
+    metrics.unconfirmed_bytes.Add(kPbufBytes);
+  }
+}
+
+std::vector<Frame*> Dio::Impl::TakeUnconfirmed() {
+  absl::MutexLock lock(&mu);
+  H2_ASSERT(queue.ClosedUpTo(queue.last_ticket()));
+  metrics.unconfirmed_bytes.Set(0);
+  return std::exchange(unconfirmed, {});
+}
+
+void Dio::Impl::Confirm() {
+  for (Frame* const frame : TakeUnconfirmed()) {
+    bool forget = false;
+    {
+      absl::MutexLock lock(&frame->mu);
+      frame->content.Confirmed();
+      forget = frame->content.whole();
+    }
+    absl::MutexLock lock(&mu);
+    if (forget) {
+      table.UnpinAndForget(*frame);
+    } else {
+      table.Unpin(*frame);
+    }
+  }
+}
+
+void Dio::Impl::WriteAgain() {
+  const std::vector<Frame*> frames = TakeUnconfirmed();
+  {
+    absl::MutexLock lock(&mu);
+    failure = absl::OkStatus();
+  }
+  metrics.rewritten_bytes.Add(frames.size() * kPbufBytes);
+  for (Frame* const frame : frames) {
+    {
+      absl::MutexLock lock(&frame->mu);
+      frame->content.Redo();
+      Enqueue(*frame);
+    }
+    absl::MutexLock lock(&mu);
+    table.Unpin(*frame);
   }
 }
 
@@ -318,8 +374,6 @@ absl::Status Dio::Impl::Drain() {
   const auto closed_or_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     return queue.ClosedUpTo(last) || HasWork();
   };
-  entered_earlier = std::move(entered_now);
-  entered_now.clear();
   ++drains;
   if (options.writer_threads == 0) {
     queue.Rewind();
@@ -346,11 +400,15 @@ Dio::~Dio() { impl_.reset(); }
 absl::StatusOr<AlignedBuffer> Dio::ReadBlock(DataOff at) { return impl_->Read(at); }
 
 absl::Status Dio::WriteBlock(DataOff at, std::shared_ptr<const AlignedBuffer> block,
-                             bool fresh_buffer) {
-  return impl_->Write(at, std::move(block), fresh_buffer);
+                             bool fresh_units) {
+  return impl_->Write(at, std::move(block), fresh_units);
 }
 
 absl::Status Dio::Drain() { return impl_->Drain(); }
+
+void Dio::Confirm() { impl_->Confirm(); }
+
+void Dio::WriteAgain() { impl_->WriteAgain(); }
 
 absl::Status Dio::failure() const {
   absl::MutexLock lock(&impl_->mu);
@@ -372,6 +430,12 @@ void Dio::Describe(MetricVisitor& visitor) const {
   counter("h2bd_dio_read_bytes_total", "Bytes read from the devices.", metrics_.read_bytes);
   counter("h2bd_dio_buffer_hits_total", "Block reads served by a 64 KiB buffer in memory.",
           metrics_.buffer_hits);
+  counter("h2bd_dio_rewritten_bytes_total",
+          "Bytes handed to the devices again after a failed write or barrier.",
+          metrics_.rewritten_bytes);
+  visitor.OnGauge("h2bd_dio_unconfirmed_bytes",
+                  "Buffers that were written and that no barrier has covered.", {},
+                  static_cast<double>(metrics_.unconfirmed_bytes.value()));
   visitor.OnGauge("h2bd_dio_queued_bytes", "Buffers that wait for the devices.", {},
                   static_cast<double>(metrics_.queued_bytes.value()));
 }

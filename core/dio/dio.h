@@ -40,26 +40,36 @@ class Dio {
   // kUnavailable when the device fails.
   absl::StatusOr<AlignedBuffer> ReadBlock(DataOff at);
 
-  // Queues `block` (at.bytes() long) for writing at `at`. `fresh_buffer`: no other block lives in
-  // its 64 KiB buffer yet, so the media need not be read to merge with neighbours. A block of 64
-  // KiB is taken over without a copy. kUnavailable once a write has failed, and when neighbours
-  // cannot be read to merge with (then nothing was queued). What was queued is read back even after
-  // its write failed.
-  absl::Status WriteBlock(DataOff at, std::shared_ptr<const AlignedBuffer> block,
-                          bool fresh_buffer);
+  // Queues `block` (at.bytes() long) for writing at `at`. `fresh_units`: all blocks that live in
+  // its 4 KiB units were written since the last Confirm, so the media need not be read to merge
+  // with neighbours (a unit that holds nothing may be unreadable). A block of 64 KiB is taken over
+  // without a copy. kUnavailable once a write has failed, and when neighbours cannot be read to
+  // merge with (then nothing was queued). What was queued is read back even after its write failed.
+  absl::Status WriteBlock(DataOff at, std::shared_ptr<const AlignedBuffer> block, bool fresh_units);
 
   // P8: returns when every write queued before the call has completed, with the first error of any
-  // of them (F-220). After an error every block written since the last successful Drain is suspect;
-  // the error stays until the Dio is destroyed (sticky, P4).
+  // of them (F-220). The error stays, and is that of every later call, until WriteAgain.
   absl::Status Drain();
   // OK, or that error, without waiting for anything.
   absl::Status failure() const;
+
+  // What was written stays in memory until a barrier is known to have covered it: after a failed
+  // write or barrier the device may hold any part of it, and a barrier that succeeds later proves
+  // nothing (F-224).
+  //
+  // A barrier that began after the last Drain has succeeded on all devices. Nothing may be queued
+  // meanwhile.
+  void Confirm();
+  // Forgets the error and queues everything that is not confirmed once more; Drain and a barrier
+  // follow. Nothing may be queued meanwhile.
+  void WriteAgain();
 
   struct Metrics {
     Counter data_write_bytes,
         meta_write_bytes;  // by size of block: 64 KiB buffers written whole, or in part
     Counter writes, reads, read_bytes, buffer_hits;
-    Gauge queued_bytes;
+    Counter rewritten_bytes;  // by WriteAgain
+    Gauge queued_bytes, unconfirmed_bytes;
   };
   const Metrics& metrics() const { return metrics_; }
   void Describe(MetricVisitor& visitor) const;

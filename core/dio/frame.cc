@@ -49,17 +49,18 @@ ByteSpan FrameContent::Changeable() {
 }
 
 void FrameContent::Learn(ConstByteSpan media, UnitMask units) {
+  if ((units & ~valid_) == 0) return;
   const ByteSpan to = Changeable();
   ForEachUnit(units & ~valid_,
               [&](uint64_t at) { std::memcpy(to.data() + at, media.data() + at, kUnitBytes); });
   valid_ |= units;
 }
 
-void FrameContent::LearnEmpty() {
+void FrameContent::LearnEmpty(UnitMask units) {
   const ByteSpan to = Changeable();
-  ForEachUnit(static_cast<UnitMask>(~valid_),
+  ForEachUnit(static_cast<UnitMask>(units & ~valid_),
               [&](uint64_t at) { std::memset(to.data() + at, 0, kUnitBytes); });
-  valid_ = kAllUnits;
+  valid_ |= units;
 }
 
 void FrameContent::Put(uint64_t off, ConstByteSpan block) {
@@ -85,6 +86,11 @@ void FrameContent::CopyOut(uint64_t off, ByteSpan into) const {
 FrameContent::Flight FrameContent::TakeOff() {
   frozen_ = true;
   return {bytes_, std::exchange(dirty_, UnitMask{0}), whole_};
+}
+
+void FrameContent::Landed(UnitMask units) {
+  frozen_ = shared_;
+  suspect_ |= units;
 }
 
 void AppendWrites(uint64_t base, const FrameContent::Flight& flight, std::vector<WriteOp>* ops) {

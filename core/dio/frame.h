@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -40,8 +41,8 @@ class FrameContent {
   // `media` is what the device holds: 64 KiB of it, of which `units` are taken where nothing is
   // known yet.
   void Learn(ConstByteSpan media, UnitMask units);
-  // No block lives in what is not known yet: it reads as zeros from now on.
-  void LearnEmpty();
+  // No block lives in what is not known yet of `units`: they read as zeros from now on.
+  void LearnEmpty(UnitMask units);
 
   void Put(uint64_t off, ConstByteSpan block);  // MissingForWrite must be empty
   void PutWhole(SharedBytes block);
@@ -54,7 +55,12 @@ class FrameContent {
 
   // Hands out the dirty units, which are clean from then on, and freezes them until Landed.
   Flight TakeOff();
-  void Landed() { frozen_ = shared_; }
+  // `units` left with a write that has ended, well or not: they are suspect until Confirmed, and
+  // Redo makes them dirty again (spec 04 F-224).
+  void Landed(UnitMask units);
+  bool suspect() const { return suspect_ != 0; }
+  void Redo() { dirty_ |= std::exchange(suspect_, UnitMask{0}); }
+  void Confirmed() { suspect_ = 0; }
 
  private:
   ByteSpan Changeable();
@@ -66,10 +72,10 @@ class FrameContent {
   bool whole_ = false;
   UnitMask valid_ = 0;
   UnitMask dirty_ = 0;
+  UnitMask suspect_ = 0;  // handed to the device; no barrier has covered them
 };
 
-// A frame of the cache or of the queue. `mu` also serialises reads of the media into it, so that
-// one reader fetches for all; it is taken before the lock of the table of frames.
+// A frame of the cache or of the queue. `mu` is taken before the lock of the table of frames.
 struct Frame {
   explicit Frame(uint64_t at) : base(at) {}
   const uint64_t base;  // offset of the volume, a multiple of 64 KiB
@@ -78,6 +84,7 @@ struct Frame {
   FrameContent content ABSL_GUARDED_BY(mu);
   bool queued ABSL_GUARDED_BY(mu) = false;  // in the write queue, or taken from it but not yet read
   bool writing ABSL_GUARDED_BY(mu) = false;  // never two writes of one frame in flight
+  bool fetching ABSL_GUARDED_BY(mu) = false;  // somebody reads the media for it, without the lock
   uint64_t ticket ABSL_GUARDED_BY(mu) = 0;   // of the dirty units; 0 while clean
 };
 

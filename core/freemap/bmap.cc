@@ -36,12 +36,6 @@ std::optional<int> WishedRun(const BmapData& segment, Key key, int count) {
   return wish;
 }
 
-bool GroupIsFree(const BmapData& segment, int chunk) {
-  const int first = chunk & ~(kChunksPerGroup - 1);
-  const uint64_t word = segment.bitmapq[static_cast<size_t>(first >> 5)];
-  return (word >> ((first & 31) * 2) & 0xff) == 0;
-}
-
 }  // namespace
 
 SpaceCounts& SpaceCounts::operator+=(const SpaceCounts& other) {
@@ -100,7 +94,6 @@ std::optional<BmapPick> BmapAlloc(BmapData& segment, BrefType type, unsigned rad
     if (bytes < chunk_bytes) segment.linear = static_cast<int32_t>(pick.offset) + bytes;
   }
   pick.opened_chunk = segment.chunk(chunk) == ChunkState::kFree;
-  pick.fresh_buffer = GroupIsFree(segment, chunk);
   for (int c = chunk; c < chunk + count; ++c) {
     if (segment.chunk(c) == ChunkState::kFree) segment.avail -= static_cast<uint32_t>(kChunkBytes);
     segment.set_chunk(c, ChunkState::kAllocated);

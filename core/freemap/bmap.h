@@ -35,7 +35,6 @@ constexpr bool LinearIsOpen(int32_t linear) {
 
 struct BmapPick {
   uint32_t offset = 0;        // of the block in the segment
-  bool fresh_buffer = false;  // all four chunks of its 64 KiB buffer were free
   bool opened_chunk = false;  // its (first) chunk was free before
 };
 

@@ -187,7 +187,9 @@ absl::StatusOr<Allocation> Freemap::Allocate(BrefType type, unsigned radix, Key 
         "no free run of %d bytes for a block of type %s; %s are free in smaller or other pieces",
         uint64_t{1} << radix, Name(type), FormatBytes(ChunkBytes(impl_->map.counts().free))));
   }
-  const Allocation allocation{DataOff::Make(found->address, radix), found->fresh_buffer};
+  // BeginCycle puts each open iterator on a unit of its own, and no iterator that was open on the
+  // media is used: units are never shared with an earlier cycle.
+  const Allocation allocation{DataOff::Make(found->address, radix), /*fresh_units=*/true};
   impl_->cycle.Given(allocation.data_off, found->opened_chunk);
   impl_->allocations[IndexOf(type)].Add();
   impl_->PublishCounts();
@@ -281,7 +283,7 @@ absl::StatusOr<Freemap::Flushed> Freemap::Flush(const FlushTids& tids,
   absl::Status written;
   for (const PlannedBlock& block : plan.blocks) {
     // Nothing shares the 64 KiB slot of a freemap block.
-    written = impl_->dio.WriteBlock(block.bref.data_off, block.image, /*fresh_buffer=*/true);
+    written = impl_->dio.WriteBlock(block.bref.data_off, block.image, /*fresh_units=*/true);
     if (!written.ok()) break;
   }
   absl::MutexLock lock(&impl_->mu);

@@ -128,7 +128,7 @@ std::optional<SpaceMap::Found> SpaceMap::AllocateIn(size_t row, BrefType type, u
       Edit(z, s, [&](BmapData& b) { b = changed; });
       if (radix < kChunkRadix) served_.emplace(z, s);
       const uint64_t base = (static_cast<uint64_t>(z) << kFreemapLeafRadix) + s * kSegBytes;
-      return Found{ByteOff(base + pick->offset), pick->fresh_buffer, pick->opened_chunk};
+      return Found{ByteOff(base + pick->offset), pick->opened_chunk};
     }
   }
   return std::nullopt;

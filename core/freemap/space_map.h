@@ -46,7 +46,6 @@ class SpaceMap {
   // ------------------------------------------------------------------------------------------
   struct Found {
     ByteOff address;
-    bool fresh_buffer = false;
     bool opened_chunk = false;  // the block's (first) chunk was free before
   };
   std::optional<Found> Allocate(BrefType type, unsigned radix, Key key);

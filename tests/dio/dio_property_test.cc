@@ -150,6 +150,13 @@ TEST_P(DioPropertyTest, EveryBlockIsReadAsItWasWrittenLast) {
       for (const Block& block : plan) versions_[block.at.raw] = version;
       if (round % 2 == 0) {
         CheckAll(dio);
+      } else {
+        ASSERT_TRUE(dio.Drain().ok());
+        if (life == 1) {
+          dio.WriteAgain();
+          ASSERT_TRUE(dio.Drain().ok());
+        }
+        dio.Confirm();
       }
     }
     ASSERT_TRUE(dio.Drain().ok());

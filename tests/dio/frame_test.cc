@@ -61,7 +61,7 @@ TEST(FrameContent, MediaNeverReplacesWhatIsKnown) {
 TEST(FrameContent, AFreshFrameIsZeroWhereNoBlockIs) {
   FrameContent content;
   content.Put(8192, Filled(4096, 7).span());
-  content.LearnEmpty();
+  content.LearnEmpty(kAllUnits);
   AlignedBuffer all = Filled(65536, 9);
   content.CopyOut(0, all.span());
   EXPECT_TRUE(IsAllZero(all.span().first(8192)));
@@ -71,7 +71,7 @@ TEST(FrameContent, AFreshFrameIsZeroWhereNoBlockIs) {
 
 TEST(FrameContent, WhatIsInFlightDoesNotChange) {
   FrameContent content;
-  content.LearnEmpty();
+  content.LearnEmpty(kAllUnits);
   content.Put(0, Filled(1024, 1).span());
   const FrameContent::Flight flight = content.TakeOff();
   EXPECT_EQ(flight.units, 0x0001);
@@ -80,10 +80,29 @@ TEST(FrameContent, WhatIsInFlightDoesNotChange) {
   EXPECT_TRUE(content.dirty());
   EXPECT_EQ(ByteAt(flight.bytes->span(), 0), 1);
   EXPECT_EQ(ByteAt(flight.bytes->span(), 1024), 0) << "the copy in flight is stable";
-  content.Landed();
+  content.Landed(flight.units);
   const FrameContent::Flight second = content.TakeOff();
   EXPECT_EQ(ByteAt(second.bytes->span(), 0), 1);
   EXPECT_EQ(ByteAt(second.bytes->span(), 1024), 2);
+}
+
+// F-224: what was handed to the device is suspect until a barrier has covered it.
+TEST(FrameContent, WhatLandedIsDirtyAgainUntilItIsConfirmed) {
+  FrameContent content;
+  content.LearnEmpty(kAllUnits);
+  content.Put(4096, Filled(1024, 1).span());
+  content.Landed(content.TakeOff().units);
+  content.Put(8192, Filled(1024, 2).span());
+  content.Landed(content.TakeOff().units);
+  EXPECT_TRUE(content.suspect());
+  EXPECT_FALSE(content.dirty());
+  content.Redo();
+  EXPECT_FALSE(content.suspect());
+  EXPECT_EQ(content.TakeOff().units, 0x0006);
+  content.Landed(0x0006);
+  content.Confirmed();
+  content.Redo();
+  EXPECT_FALSE(content.dirty()) << "a barrier has covered it";
 }
 
 TEST(FrameContent, AWholeBlockIsTakenOverAndNeverChanged) {
@@ -93,7 +112,7 @@ TEST(FrameContent, AWholeBlockIsTakenOverAndNeverChanged) {
   EXPECT_TRUE(content.whole());
   EXPECT_TRUE(content.all_dirty());
   EXPECT_EQ(content.TakeOff().bytes.get(), block.get()) << "without a copy";
-  content.Landed();
+  content.Landed(kAllUnits);
   content.Put(1024, Filled(1024, 4).span());
   EXPECT_FALSE(content.whole());
   EXPECT_EQ(ByteAt(block->span(), 1024), 3) << "it is still the caller's";
@@ -121,7 +140,7 @@ TEST(FrameContent, AgreesWithPlainBytes) {
       AppendWrites(0, *flight, &ops);
       for (const WriteOp& op : ops)
         std::memcpy(media.data() + op.off.v, op.from.data(), op.from.size());
-      content.Landed();
+      content.Landed(flight->units);
       flight.reset();
     };
     for (int step = 0; step < 60; ++step) {

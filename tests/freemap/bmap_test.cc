@@ -45,7 +45,6 @@ TEST(Bmap, OnlyFreeChunksAreTaken) {
     const auto pick = BmapAlloc(segment, BrefType::kData, 14, Key(0x10000));
     ASSERT_TRUE(pick.has_value());
     EXPECT_EQ(pick->offset, 77 * kChunkBytes);
-    EXPECT_FALSE(pick->fresh_buffer);
     EXPECT_EQ(segment.avail, 0u);
   }
 }
@@ -65,15 +64,6 @@ TEST(Bmap, WishOfAnUnalignedKeyIsAligned) {
   EXPECT_EQ(BmapAlloc(segment, BrefType::kData, 16, Key(7 * kChunkBytes))->offset, 4 * kChunkBytes);
   EXPECT_EQ(BmapAlloc(segment, BrefType::kData, 16, Key(255 * kChunkBytes))->offset,
             252 * kChunkBytes);
-}
-
-// fresh_buffer promises that nothing at all lives in the 64 KiB around the block.
-TEST(Bmap, FreshBufferOnlyInAFreeGroup) {
-  BmapData segment = BmapData::Free();
-  EXPECT_TRUE(BmapAlloc(segment, BrefType::kInode, 10, Key())->fresh_buffer);
-  EXPECT_FALSE(BmapAlloc(segment, BrefType::kInode, 10, Key())->fresh_buffer);
-  EXPECT_FALSE(BmapAlloc(segment, BrefType::kInode, 14, Key())->fresh_buffer);
-  EXPECT_TRUE(BmapAlloc(segment, BrefType::kInode, 16, Key())->fresh_buffer);
 }
 
 // A small block through the iterator makes a staged chunk allocated, and no space less.

@@ -89,6 +89,7 @@ void RunAgainstModel(const Volume& v, uint64_t seed) {
   TestVolume volume(FreemapHeader(v.total, v.allocator_beg, v.allocator_size));
   Model model(v.allocator_beg, v.total);
   std::vector<std::pair<DataOff, BrefType>> of_cycle;
+  std::set<uint64_t> older_units;  // of 4 KiB, with blocks of earlier cycles
   // Weights of this run: how often something is undone, and how small blocks tend to be.
   const uint64_t undo_percent = rng() % 50;
   const unsigned radix_min = kRadixMin + rng() % 6;
@@ -109,6 +110,11 @@ void RunAgainstModel(const Volume& v, uint64_t seed) {
       }
       volume.freemap().BeginCycle();
       model.NextCycle();
+      for (const auto& [at, type] : of_cycle) {
+        for (uint64_t unit = RoundDown(at.offset().v, 4096); unit < at.end().v; unit += 4096) {
+          older_units.insert(unit);
+        }
+      }
       of_cycle.clear();
     } else {
       const auto type = static_cast<BrefType>(1 + rng() % 4);
@@ -120,15 +126,11 @@ void RunAgainstModel(const Volume& v, uint64_t seed) {
         ++refusals;
         continue;
       }
-      const bool group_was_free = [&] {
-        bool free = true;
-        for (uint64_t c = got->data_off.buffer().v, end = c + kPbufBytes; c < end;
-             c += kChunkBytes) {
-          free = free && model.IsFree(c);
-        }
-        return free;
-      }();
-      ASSERT_EQ(got->fresh_buffer, group_was_free);
+      ASSERT_TRUE(got->fresh_units);
+      for (uint64_t unit = RoundDown(got->data_off.offset().v, 4096);
+           unit < got->data_off.end().v; unit += 4096) {
+        ASSERT_FALSE(older_units.contains(unit)) << "shared with an earlier cycle (F-229)";
+      }
       ASSERT_EQ(model.Claim(got->data_off), "") << std::hex << got->data_off.raw;
       of_cycle.emplace_back(got->data_off, type);
     }
