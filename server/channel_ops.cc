@@ -111,7 +111,7 @@ void ChannelStream::Write(ChannelFrame frame, Op op) {
         Apply(env_.volume, *change, {.deadline = absl::InfinitePast()});
     if (!absl::IsDeadlineExceeded(seq.status())) {
       env_.metrics.inline_writes.Add();
-      return Changed(std::move(op), frame.durability, seq);
+      return Changed(std::move(op), frame.durability, change.disk->id(), seq);
     }
   }
   env_.metrics.handed_over_writes.Add();
@@ -125,17 +125,19 @@ void ChannelStream::ChangeOnWorker(ChannelFrame frame, Change change, Op op) {
         change.pieces = frame.data.pieces;
         const absl::StatusOr<OpSeq> seq =
             ApplyUnlessCancelled(env_.volume, change, deadline_, [this] { return cancelled(); });
-        Changed(std::move(op), frame.durability, seq);
+        Changed(std::move(op), frame.durability, change.disk->id(), seq);
       });
 }
 
-void ChannelStream::Changed(Op op, int durability, const absl::StatusOr<OpSeq>& seq) {
+void ChannelStream::Changed(Op op, int durability, const DiskId& disk,
+                            const absl::StatusOr<OpSeq>& seq) {
   if (!seq.ok()) return Fail(std::move(op), seq.status());
   if (durability != v1::DURABILITY_DURABLE) {
     return Answer(std::move(op), {.seq = seq->v}, /*plain=*/true);
   }
   env_.volume.SyncToAsync(
-      *seq, [this, seq = *seq, op = std::move(op)](absl::StatusOr<SyncResult> result) mutable {
+      *seq, {.disks = {disk}},
+      [this, seq = *seq, op = std::move(op)](absl::StatusOr<SyncResult> result) mutable {
         if (!result.ok()) return Fail(std::move(op), result.status());
         Answer(std::move(op), {.seq = seq.v}, /*plain=*/true);
       });

@@ -81,7 +81,7 @@ class ChannelStream : public std::enable_shared_from_this<ChannelStream> {
   void ChangeOnWorker(ChannelFrame frame, Change change, Op op);
   void Sync(const ChannelFrame& frame, Op op);
   // After a change: answers, or asks for durability first.
-  void Changed(Op op, int durability, const absl::StatusOr<OpSeq>& seq);
+  void Changed(Op op, int durability, const DiskId& disk, const absl::StatusOr<OpSeq>& seq);
   absl::StatusOr<DiskRef> DiskOf(uint64_t handle) ABSL_LOCKS_EXCLUDED(mu_);
   // The change that a frame asks for; `change.pieces` points into the frame.
   absl::StatusOr<Change> ChangeOf(const ChannelFrame& frame);

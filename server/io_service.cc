@@ -42,7 +42,8 @@ void IoServiceImpl::ApplyAndFinish(UnaryCall& call, const Target& target, Change
   done(*seq);
   if (target.durability != v1::DURABILITY_DURABLE) return call.Finish(absl::OkStatus());
   env_.volume.SyncToAsync(
-      *seq, [&call](absl::StatusOr<SyncResult> result) { call.Finish(result.status()); });
+      *seq, {.disks = {change.disk->id()}},
+      [&call](absl::StatusOr<SyncResult> result) { call.Finish(result.status()); });
 }
 
 grpc::ServerUnaryReactor* IoServiceImpl::Read(grpc::CallbackServerContext* context,
@@ -138,7 +139,7 @@ grpc::ServerUnaryReactor* IoServiceImpl::Sync(grpc::CallbackServerContext* conte
             return call.Finish(absl::OutOfRangeError(
                 absl::StrCat("seq: ", request->seq(), "; legal: at most ", newest.v)));
           }
-          return env_.volume.SyncToAsync(OpSeq(request->seq()), std::move(done));
+          return env_.volume.SyncToAsync(OpSeq(request->seq()), {}, std::move(done));
         }
         if (request->disk().empty()) return env_.volume.SyncAsync(nullptr, std::move(done));
         const absl::StatusOr<DiskRef> disk = OpenDisk(request->disk());

@@ -98,10 +98,12 @@ grpc::ServerUnaryReactor* TransactionServiceImpl::CommitTransaction(
         if (!info.ok()) return call.Finish(info.status());
         ToProto(*info, *response->mutable_transaction());
         if (request->durability() != v1::DURABILITY_DURABLE) return call.Finish(absl::OkStatus());
-        env_.volume.SyncToAsync(info->seq, [&call, response](absl::StatusOr<SyncResult> result) {
-          response->mutable_transaction()->set_state(v1::TRANSACTION_STATE_DURABLE);
-          call.Finish(result.status());
-        });
+        env_.volume.SyncToAsync(
+            info->seq, {.disks = info->disks},
+            [&call, response](absl::StatusOr<SyncResult> result) {
+              response->mutable_transaction()->set_state(v1::TRANSACTION_STATE_DURABLE);
+              call.Finish(result.status());
+            });
       });
 }
 

@@ -33,9 +33,8 @@ absl::Status BlockStore::Store(Blockref& bref, AlignedBuffer block, const FlushT
   stored.flags &= static_cast<uint8_t>(~kBrefFlagEmergMip);  // it says "changed in place"
   stored.check.fill(std::byte{0});                           // no leftovers of a longer code
   SetCheck(stored, block.span());
-  const absl::Status written =
-      dio_.WriteBlock(stored.data_off, std::make_shared<const AlignedBuffer>(std::move(block)),
-                      place->fresh_units);
+  const absl::Status written = dio_.WriteBlock(
+      stored.data_off, std::make_shared<const AlignedBuffer>(std::move(block)), place->fresh_units);
   if (!written.ok()) {
     allocator_.Undo(place->data_off, bref.type);
     return Annotate(written, Describe(stored));

@@ -94,6 +94,9 @@ class ChainTree {
   // reported as dropped. On error the tree is unchanged.
   absl::StatusOr<bool> EraseRange(Key first, Key last) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Reads the tables that EraseRange(first, last) needs, so that it does not fail for them.
+  absl::Status ReadEdges(Key first, Key last) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Writes every modified INDIRECT chain bottom-up (empty ones are removed from their parents
   // instead), level by level, the chains of a level in parallel on `executor`, in key order where
   // it has one worker (spec 04 section 8.3, F-140, F-300). Afterwards TakeBlockset is final. On
@@ -178,6 +181,7 @@ class ChainTree {
   Chain* Split(Chain& parent, Key inserted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<bool> EraseLeaf(Key key, Aftermath& after) ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<bool> EraseLeaves(Key first, Key last, Aftermath& after) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status DescendToEdges(Key first, Key last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool EraseWithin(Chain& chain, Key first, Key last, Aftermath& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropEntry(Chain& chain, const Blockref& entry, Aftermath& after)

@@ -206,15 +206,25 @@ absl::StatusOr<bool> ChainTree::EraseRange(Key first, Key last) {
 }
 
 absl::StatusOr<bool> ChainTree::EraseLeaves(Key first, Key last, Aftermath& after) {
-  // Only INDIRECTs that cross an end of the range must be read; they lie on the ways to its ends.
-  const auto crosses = [&](const Blockref& e) { return e.key < first || e.last_key() > last; };
   absl::MutexLock lock(&mu_);
+  H2_RETURN_IF_ERROR(DescendToEdges(first, last));
+  return EraseWithin(root_, first, last, after);
+}
+
+absl::Status ChainTree::ReadEdges(Key first, Key last) {
+  const WriterScope scope(writing_);
+  absl::MutexLock lock(&mu_);
+  return DescendToEdges(first, last);
+}
+
+// Only INDIRECTs that cross an end of the range must be read; they lie on the ways to its ends.
+absl::Status ChainTree::DescendToEdges(Key first, Key last) {
+  const auto crosses = [&](const Blockref& e) { return e.key < first || e.last_key() > last; };
   H2_ASSIGN_OR_RETURN(Chain* const left, Descend(root_, first, crosses));
   ++left->pins;  // stays while the other way is read
   const absl::Status right = Descend(root_, last, crosses).status();
   --left->pins;
-  if (!right.ok()) return right;
-  return EraseWithin(root_, first, last, after);
+  return right;
 }
 
 bool ChainTree::EraseWithin(Chain& chain, Key first, Key last, Aftermath& after) {

@@ -216,8 +216,7 @@ absl::StatusOr<UnitMask> Dio::Impl::ReadUnits(uint64_t base, UnitMask missing, B
   // A bad sector elsewhere in the frame must not take the neighbours with it.
   for (unsigned i = 0; i < kUnitsPerFrame; ++i) {
     if ((missing >> i & 1) == 0) continue;
-    H2_RETURN_IF_ERROR(
-        ReadDevice(base + i * kUnitBytes, into.subspan(i * kUnitBytes, kUnitBytes)));
+    H2_RETURN_IF_ERROR(ReadDevice(base + i * kUnitBytes, into.subspan(i * kUnitBytes, kUnitBytes)));
   }
   return missing;
 }

@@ -83,9 +83,9 @@ struct Frame {
   absl::Mutex mu;
   FrameContent content ABSL_GUARDED_BY(mu);
   bool queued ABSL_GUARDED_BY(mu) = false;  // in the write queue, or taken from it but not yet read
-  bool writing ABSL_GUARDED_BY(mu) = false;  // never two writes of one frame in flight
+  bool writing ABSL_GUARDED_BY(mu) = false;   // never two writes of one frame in flight
   bool fetching ABSL_GUARDED_BY(mu) = false;  // somebody reads the media for it, without the lock
-  uint64_t ticket ABSL_GUARDED_BY(mu) = 0;   // of the dirty units; 0 while clean
+  uint64_t ticket ABSL_GUARDED_BY(mu) = 0;    // of the dirty units; 0 while clean
 };
 
 // Appends the writes of `flight`, one for each run of neighbouring units.

@@ -31,32 +31,66 @@ std::vector<DataStage::Batch> DataStage::MakeBatches(const std::vector<DiskFlush
   return batches;
 }
 
-absl::Status DataStage::Run(const std::vector<DiskFlush>& disks, const FlushTids& tids) {
+bool DataStage::IsDiskFault(const absl::Status& status) const {
+  // A device that refuses writes is everybody's matter.
+  return absl::IsDataLoss(status) || (absl::IsUnavailable(status) && store_.dio().failure().ok());
+}
+
+absl::StatusOr<DataStage::Stored> DataStage::Store(const std::vector<DiskFlush>& disks,
+                                                   const FlushTids& tids) {
+  Stored stored;
   for (const DiskFlush& disk : disks) {
     for (const auto& [first, last] : disk.frozen->holes.intervals()) {
       cache_.Erase(disk.disk->id(), first, last);
     }
   }
-  std::vector<Batch> batches = MakeBatches(disks);
-  ParallelFor(executor_, batches.size(),
-              [&](size_t i) { batches[i].status = StoreBatch(batches[i], tids); });
-  for (const Batch& batch : batches) {
+  stored.batches = MakeBatches(disks);
+  ParallelFor(executor_, stored.batches.size(),
+              [&](size_t i) { stored.batches[i].status = StoreBatch(stored.batches[i], tids); });
+  for (const Batch& batch : stored.batches) {
     if (batch.status.ok()) continue;
-    GiveBack(batches);
-    return AboutDisk(batch.status, *batch.disk->disk);
+    const absl::Status fault = AboutDisk(batch.status, *batch.disk->disk);
+    if (!IsDiskFault(batch.status)) {
+      GiveBack(stored.batches);
+      return fault;
+    }
+    stored.faults.emplace(batch.disk->disk->id(), fault);
   }
-  auto begin = batches.begin();
   for (const DiskFlush& disk : disks) {
-    const auto end =
-        std::find_if(begin, batches.end(), [&](const Batch& batch) { return batch.disk != &disk; });
-    const absl::Status installed = Install(disk, std::span<const Batch>(begin, end), tids);
-    if (!installed.ok()) return AboutDisk(installed, *disk.disk);
-    begin = end;
+    const absl::Status read = ReadTablesAroundHoles(disk);
+    if (!read.ok()) stored.faults.emplace(disk.disk->id(), AboutDisk(read, *disk.disk));
+  }
+  return stored;
+}
+
+absl::Status DataStage::ReadTablesAroundHoles(const DiskFlush& disk) {
+  ChainTree& tree = disk.disk->inode().tree();
+  for (const auto& [first, last] : disk.frozen->holes.intervals()) {
+    H2_RETURN_IF_ERROR(
+        tree.ReadEdges(Key(first << kLogicalRadix), Key((last << kLogicalRadix) - 1)));
   }
   return absl::OkStatus();
 }
 
-void DataStage::GiveBack(const std::vector<Batch>& batches) {
+absl::Status DataStage::Install(const std::vector<DiskFlush>& disks, Stored stored,
+                                const HeldDisks::Faults& held, const FlushTids& tids) {
+  auto begin = stored.batches.begin();
+  for (const DiskFlush& disk : disks) {
+    const auto end = std::find_if(begin, stored.batches.end(),
+                                  [&](const Batch& batch) { return batch.disk != &disk; });
+    const std::span<const Batch> batches(begin, end);
+    begin = end;
+    if (held.contains(disk.disk->id())) {
+      GiveBack(batches);
+      continue;
+    }
+    const absl::Status installed = InstallDisk(disk, batches, tids);
+    if (!installed.ok()) return AboutDisk(installed, *disk.disk);
+  }
+  return absl::OkStatus();
+}
+
+void DataStage::GiveBack(std::span<const Batch> batches) {
   // Backwards: small blocks share a chunk, which takes back only what it gave last.
   for (auto batch = batches.rbegin(); batch != batches.rend(); ++batch) {
     for (auto bref = batch->stored.rbegin(); bref != batch->stored.rend(); ++bref) {
@@ -79,6 +113,7 @@ absl::Status DataStage::StoreBlock(Batch& batch, uint64_t block, const InodeMeta
                                    uint64_t size, const FlushTids& tids) {
   Disk& disk = *batch.disk->disk;
   const Key key(block << kLogicalRadix);
+  H2_RETURN_IF_ERROR(disk.inode().tree().Find(key).status());  // reads the tables on the way
   // Bytes past the end of the disk do not exist: the zero tail of a shrunk disk's last block may.
   if (key.v >= size) {
     batch.erased.push_back(key);
@@ -109,8 +144,8 @@ absl::Status DataStage::StoreBlock(Batch& batch, uint64_t block, const InodeMeta
   return absl::OkStatus();
 }
 
-absl::Status DataStage::Install(const DiskFlush& flush, std::span<const Batch> batches,
-                                const FlushTids& tids) {
+absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<const Batch> batches,
+                                    const FlushTids& tids) {
   Inode& inode = flush.disk->inode();
   ChainTree& tree = inode.tree();
   for (const auto& [first, last] : flush.frozen->holes.intervals()) {

@@ -7,6 +7,7 @@
 
 #include "core/base/executor.h"
 #include "core/flush/flush_metrics.h"
+#include "core/flush/held_disks.h"
 #include "core/strategy/disk.h"
 
 namespace h2bd {
@@ -17,19 +18,13 @@ struct DiskFlush {
   std::shared_ptr<const DirtyGeneration> frozen;
 };
 
+// Runs in two steps, because a disk may turn out to be damaged and others may hang together with
+// it: Store changes no tree, Install changes those of the disks that go into this cycle.
 class DataStage {
  public:
   DataStage(BlockStore& store, BlockCache& cache, Executor& executor, FlushMetrics& metrics)
       : store_(store), cache_(cache), executor_(executor), metrics_(metrics) {}
 
-  // Stores every frozen block of every disk, in parallel over blocks, and puts the results into the
-  // disks' trees: holes are punched, zero blocks are erased, others are inserted; size, times and
-  // DIRECTDATA follow. Afterwards the inodes are ready to be flushed. The first error in the order
-  // of disks and blocks is returned. When a block could not be stored no tree has changed; the next
-  // cycle takes everything again, because the generations stay frozen.
-  absl::Status Run(const std::vector<DiskFlush>& disks, const FlushTids& tids);
-
- private:
   // A run of neighbouring dirty blocks of one disk: the unit that a worker takes.
   struct Batch {
     const DiskFlush* disk = nullptr;
@@ -39,15 +34,38 @@ class DataStage {
     std::vector<Key> erased;
     absl::Status status;
   };
+  struct Stored {
+    std::vector<Batch> batches;  // of each disk together, in the order of the disks
+    // Disks of which something cannot be read.
+    HeldDisks::Faults faults;
+  };
+  // Stores every frozen block of every disk, in parallel over blocks, and reads the tables that
+  // Install will change. An error that is not about one disk is returned, the first in the order of
+  // disks and blocks, and nothing that was stored keeps its space. `disks` outlives what is
+  // returned.
+  absl::StatusOr<Stored> Store(const std::vector<DiskFlush>& disks, const FlushTids& tids);
+
+  // Puts the results into the trees of all disks that are not `held`: holes are punched, zero
+  // blocks are erased, others are inserted; size, times and DIRECTDATA follow. Afterwards these
+  // inodes are ready to be flushed. What was stored for a held disk gives its space back. After an
+  // error some trees have changed and some have not: the generations are still frozen, the next
+  // cycle takes them again.
+  absl::Status Install(const std::vector<DiskFlush>& disks, Stored stored,
+                       const HeldDisks::Faults& held, const FlushTids& tids);
+
+ private:
   std::vector<Batch> MakeBatches(const std::vector<DiskFlush>& disks) const;
-  // Nobody knows these blocks yet: a cycle that fails here must not keep their space, since the
-  // next one stores everything again.
-  void GiveBack(const std::vector<Batch>& batches);
+  // Whether `status` says that something of one disk cannot be read.
+  bool IsDiskFault(const absl::Status& status) const;
+  // Nobody knows these blocks yet: a cycle that does not install them must not keep their space,
+  // since the next one stores everything again.
+  void GiveBack(std::span<const Batch> batches);
   absl::Status StoreBatch(Batch& batch, const FlushTids& tids);
   absl::Status StoreBlock(Batch& batch, uint64_t block, const InodeMeta& meta, uint64_t size,
                           const FlushTids& tids);
-  absl::Status Install(const DiskFlush& disk, std::span<const Batch> batches,
-                       const FlushTids& tids);
+  absl::Status ReadTablesAroundHoles(const DiskFlush& disk);
+  absl::Status InstallDisk(const DiskFlush& disk, std::span<const Batch> batches,
+                           const FlushTids& tids);
   absl::Status LeaveDirectData(const DiskFlush& disk, const FlushTids& tids);
 
   BlockStore& store_;

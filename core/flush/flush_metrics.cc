@@ -64,6 +64,10 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
         "Publishes that failed since the last good one.", failed_publishes);
   gauge("h2bd_commit_freemap_rotations_left", "Free copies of the freemap block that has least.",
         rotations_left);
+  counter("h2bd_flush_rewrites_total",
+          "Times that everything no barrier had covered was written again.", {}, rewrites);
+  gauge("h2bd_held_disks",
+        "Disks whose changes cannot be stored because something of them is damaged.", held_disks);
   gauge("h2bd_durable_opseq", "Last operation that is durable.", durable_opseq);
 }
 

@@ -16,6 +16,8 @@ struct FlushMetrics {
   std::array<Counter, kFlushPhases> phase_errors;
   LatencyHistogram inode_duration;
   Counter inodes_flushed, inodes_created, inodes_deleted, inodes_failed;
+  Counter rewrites;
+  Gauge held_disks;
   Counter data_blocks, data_bytes, hole_blocks, filled_blocks;
   Counter sync_ok, sync_failed;
   LatencyHistogram sync_wait;

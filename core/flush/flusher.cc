@@ -43,7 +43,7 @@ absl::Status Flusher::Phase(Cycle& cycle, FlushPhase phase, Body body) {
   const absl::Duration took = parts_.clock.MonotonicNow() - began;
   // A cycle that finds nothing to do is no cycle: its phases are not counted.
   if (cycle.empty) return status;
-  cycle.sync.phases[index] = took;
+  cycle.sync.phases[index] += took;
   metrics_.phase_duration[index].Observe(took);
   if (status.ok()) return status;
   metrics_.phase_errors[index].Add();
@@ -87,7 +87,8 @@ void Flusher::Remember(const Cycle& cycle, CycleReason reason, const CycleResult
 
 CycleResult Flusher::Run(Cycle& cycle) {
   // The id of this publish: above every header on media, valid or not (F-216, F-218).
-  const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
+  const uint64_t last_tid =
+      std::max({header_->mirror_tid.v, parts_.ring.highest_tid_seen().v, last_tid_tried_.v});
   cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
   if (last_tid >= kTidLimit - 1 || next_modify_tid_ >= kTidLimit) {
     return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
@@ -101,92 +102,158 @@ CycleResult Flusher::Run(Cycle& cycle) {
     return result;
   }
   ++next_modify_tid_;
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kInodes, [&] { return FlushInodes(cycle); });
-  }
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kPfsRoots, [&] { return FlushPfsRoots(cycle); });
-  }
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kSuperRoot, [&] { return FlushSuperRoot(cycle); });
-  }
-  // Up to here nothing but unreferenced blocks was written: the next cycle can take everything
-  // again (I-26), unless a write has failed already, which is final (F-224).
-  if (!status.ok()) {
-    return Failed(cycle, std::move(status), /*fail_stop=*/!parts_.dio.failure().ok());
-  }
-
+  const auto phase = [&](FlushPhase which, absl::Status (Flusher::*body)(Cycle&)) {
+    if (status.ok()) status = Phase(cycle, which, [&] { return (this->*body)(cycle); });
+  };
+  phase(FlushPhase::kInodes, &Flusher::FlushInodes);
+  phase(FlushPhase::kPfsRoots, &Flusher::FlushPfsRoots);
+  phase(FlushPhase::kSuperRoot, &Flusher::FlushSuperRoot);
   // The seal: no block is allocated from here to the end of the cycle (F-205, F-207).
-  status = Phase(cycle, FlushPhase::kFreemap, [&] { return FlushFreemap(cycle); });
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kHeaderImage, [&] {
-      MakeHeaderImage(cycle);
-      return absl::OkStatus();
-    });
-  }
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kWriteout, [&] { return parts_.dio.Drain(); });
-  }
-  if (status.ok()) {
-    status = Phase(cycle, FlushPhase::kBarrier1, [&] { return parts_.devices.SyncAll(); });
-  }
-  if (status.ok()) status = PublishHeader(cycle);
+  phase(FlushPhase::kFreemap, &Flusher::FlushFreemap);
+  // Up to here nothing but unreferenced blocks was written: the next cycle can go on from here
+  // (I-26).
+  if (!status.ok()) return Aborted(cycle, std::move(status));
+
+  Phase(cycle, FlushPhase::kHeaderImage, [&] {
+    MakeHeaderImage(cycle);
+    return absl::OkStatus();
+  }).IgnoreError();
+  status = WriteOut(cycle);
   if (!status.ok()) return Failed(cycle, std::move(status), /*fail_stop=*/true);
+  status = PublishHeader(cycle);
+  if (!status.ok()) return PublishFailed(cycle, std::move(status));
 
   FinishCycle(cycle);
-  return CycleResult{.cut = cycle.cut.opseq, .sync = cycle.sync};
+  return CycleResult{
+      .cut = cycle.cut.opseq, .try_again = absl::IsUnavailable(held_.WhyAny()), .sync = cycle.sync};
 }
 
 absl::Status Flusher::Cut(Cycle& cycle) {
   parts_.freemap.BeginCycle();
   cycle.cut = parts_.gate.TakeCut();
-  std::vector<std::shared_ptr<Disk>> disks = parts_.dirty.Take(cycle.cut.frozen);
-  for (std::shared_ptr<Disk>& disk : carried_disks_) {
+  DirtyRegistry::Taken taken = parts_.dirty.Take(cycle.cut.frozen);
+  held_.Note(std::move(taken.groups));
+  std::vector<std::shared_ptr<Disk>> disks = std::move(taken.disks);
+  const auto add = [&disks](std::shared_ptr<Disk> disk) {
     if (std::find(disks.begin(), disks.end(), disk) == disks.end())
       disks.push_back(std::move(disk));
-  }
-  carried_disks_.clear();
+  };
+  for (std::shared_ptr<Disk>& disk : held_.ToTryAgain(disks)) add(std::move(disk));
+  for (std::shared_ptr<Disk>& disk : std::exchange(carried_disks_, {})) add(std::move(disk));
   for (std::shared_ptr<Disk>& disk : disks) {
     std::shared_ptr<const DirtyGeneration> frozen = disk->Freeze(cycle.cut.frozen);
     if (frozen != nullptr) cycle.disks.push_back({std::move(disk), std::move(frozen)});
   }
-  cycle.empty = cycle.disks.empty() && !publish_pending_ && carried_names_.touched.empty() &&
-                !parts_.names.HasPending(cycle.cut.frozen);
+  cycle.empty = cycle.disks.empty() && pinned_.empty() && !publish_pending_ &&
+                carried_names_.touched.empty() && !parts_.names.HasPending(cycle.cut.frozen);
   return absl::OkStatus();
 }
 
 absl::Status Flusher::FlushInodes(Cycle& cycle) {
   H2_RETURN_IF_ERROR(parts_.names.Apply(cycle.cut.frozen, cycle.tids, carried_names_));
-
-  // A disk whose deletion is in this cut has nothing to write. (One that is deleted after the cut
-  // has: until the next header it exists, and what was acknowledged for it is in this one.)
   absl::flat_hash_set<DiskId> removed;
   for (const auto& [pfs, inum] : carried_names_.removed) removed.insert(DiskId{pfs->key(), inum});
+  H2_RETURN_IF_ERROR(StoreAndInstall(cycle, removed));
+  return FlushChangedInodes(cycle, ChangedInodes(removed));
+}
+
+absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<DiskId>& removed) {
+  // A disk whose deletion is in this cut has nothing to write. (One that is deleted after the cut
+  // has: until the next header it exists, and what was acknowledged for it is in this one.)
   std::vector<DiskFlush> alive;
   for (const DiskFlush& flush : cycle.disks) {
     if (!removed.contains(flush.disk->id())) alive.push_back(flush);
   }
-  H2_RETURN_IF_ERROR(data_stage_.Run(alive, cycle.tids));
-  for (const DiskFlush& flush : alive) {
-    H2_RETURN_IF_ERROR(FlushInode(flush.disk->pfs(), flush.disk->inode(), cycle));
+  H2_ASSIGN_OR_RETURN(DataStage::Stored stored, data_stage_.Store(alive, cycle.tids));
+  const HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
+  H2_RETURN_IF_ERROR(data_stage_.Install(alive, std::move(stored), faults, cycle.tids));
+  for (const DiskFlush& flush : cycle.disks) {
+    if (!faults.contains(flush.disk->id())) Pin(flush);
   }
-  for (const auto& [pfs, inode] : carried_names_.touched) {
-    // It lost one link and then the last one.
-    if (removed.contains(DiskId{pfs->key(), inode->meta().inum})) continue;
-    H2_RETURN_IF_ERROR(FlushInode(*pfs, *inode, cycle));
+  return HoldFaulty(cycle, faults);
+}
+
+absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) {
+  std::vector<std::shared_ptr<Disk>> tried;
+  for (const DiskFlush& flush : cycle.disks) tried.push_back(flush.disk);
+  for (const std::shared_ptr<Disk>& disk : held_.Settle(tried, faults)) {
+    parts_.logger.Error(
+        "a disk is held back: its changes cannot be stored until the damaged range is overwritten "
+        "or discarded, or the disk deleted; all other disks go on",
+        {{"pfs", disk->pfs().label()},
+         {"inode", absl::StrCat(disk->id().inum.v)},
+         {"error", std::string(faults.at(disk->id()).message())}});
+  }
+  std::erase_if(cycle.disks,
+                [&](const DiskFlush& flush) { return faults.contains(flush.disk->id()); });
+  metrics_.held_disks.Set(static_cast<int64_t>(held_.size()));
+  // A new disk that is held must exist all the same: its name is in the directory already.
+  for (const std::shared_ptr<Disk>& disk : tried) {
+    if (!faults.contains(disk->id()) || disk->inode().bref().data_off.radix() != 0) continue;
+    carried_names_.touched.emplace_back(&disk->pfs(), disk->shared_inode());
   }
   return absl::OkStatus();
 }
 
-absl::Status Flusher::FlushInode(Pfs& pfs, Inode& inode, Cycle& cycle) {
+void Flusher::Pin(const DiskFlush& flush) {
+  const size_t blocks = flush.frozen->blocks.size();
+  pinned_.push_back({flush.disk, flush.disk->Installed(), blocks});
+}
+
+std::vector<Flusher::InodeFlush> Flusher::ChangedInodes(
+    const absl::flat_hash_set<DiskId>& removed) const {
+  std::map<DiskId, InodeFlush> changed;
+  for (const Pinned& pinned : pinned_) {
+    InodeFlush& flush = changed[pinned.disk->id()];
+    flush.pfs = &pinned.disk->pfs();
+    flush.inode = pinned.disk->shared_inode();
+    flush.blocks += pinned.blocks;
+  }
+  for (const auto& [pfs, inode] : carried_names_.touched) {
+    const DiskId id{pfs->key(), inode->meta().inum};
+    // The tree of a held disk may be half changed, unless the inode is new.
+    if (held_.contains(id) && inode->bref().data_off.radix() != 0) continue;
+    InodeFlush& flush = changed[id];
+    flush.pfs = pfs;
+    flush.inode = inode;
+  }
+  std::vector<InodeFlush> inodes;
+  for (auto& [id, flush] : changed) {
+    if (!removed.contains(id)) inodes.push_back(std::move(flush));
+  }
+  return inodes;
+}
+
+absl::Status Flusher::FlushChangedInodes(Cycle& cycle, std::vector<InodeFlush> inodes) {
+  // Many small trees at once, each by one worker; large ones one after the other, each by all.
+  constexpr size_t kSmallTree = 256;
+  const auto large = std::partition(inodes.begin(), inodes.end(), [](const InodeFlush& flush) {
+    return flush.blocks <= kSmallTree;
+  });
+  ParallelFor(parts_.executor, static_cast<size_t>(large - inodes.begin()), [&](size_t i) {
+    InlineExecutor inline_executor;
+    FlushInode(inodes[i], cycle.tids, inline_executor);
+  });
+  for (auto it = large; it != inodes.end(); ++it) FlushInode(*it, cycle.tids, parts_.executor);
+  for (InodeFlush& flush : inodes) {
+    // Also when nothing changed just now: a cycle that failed may have flushed it and not indexed
+    // it.
+    if (flush.status.ok()) flush.status = flush.pfs->PutIndex(flush.bref);
+    (flush.status.ok() ? metrics_.inodes_flushed : metrics_.inodes_failed).Add();
+  }
+  for (const InodeFlush& flush : inodes) {
+    H2_RETURN_IF_ERROR(Annotate(flush.status, absl::StrCat("inode ", flush.inode->meta().inum.v,
+                                                           " of PFS ", flush.pfs->label())));
+  }
+  return absl::OkStatus();
+}
+
+void Flusher::FlushInode(InodeFlush& flush, const FlushTids& tids, Executor& executor) {
   const absl::Duration began = parts_.clock.MonotonicNow();
-  const absl::StatusOr<Inode::Flushed> flushed = inode.Flush(cycle.tids, parts_.executor);
-  absl::Status status = flushed.status();
-  // Also when nothing changed just now: a cycle that failed may have flushed it and not indexed it.
-  if (status.ok()) status = pfs.PutIndex(flushed->bref);
-  (status.ok() ? metrics_.inodes_flushed : metrics_.inodes_failed).Add();
+  const absl::StatusOr<Inode::Flushed> flushed = flush.inode->Flush(tids, executor);
+  flush.status = flushed.status();
+  if (flushed.ok()) flush.bref = flushed->bref;
   metrics_.inode_duration.Observe(parts_.clock.MonotonicNow() - began);
-  return Annotate(status, absl::StrCat("inode ", inode.meta().inum.v, " of PFS ", pfs.label()));
 }
 
 absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
@@ -225,7 +292,27 @@ void Flusher::MakeHeaderImage(Cycle& cycle) {
   SealVolumeData(*cycle.image);
 }
 
+absl::Status Flusher::WriteOutOnce(Cycle& cycle) {
+  H2_RETURN_IF_ERROR(Phase(cycle, FlushPhase::kWriteout, [&] { return parts_.dio.Drain(); }));
+  return Phase(cycle, FlushPhase::kBarrier1, [&] { return parts_.devices.SyncAll(); });
+}
+
+absl::Status Flusher::WriteOut(Cycle& cycle) {
+  absl::Status status = WriteOutOnce(cycle);
+  if (!status.ok()) {
+    // A barrier that succeeds now would prove nothing about what was written before (F-224).
+    metrics_.rewrites.Add();
+    parts_.logger.Warning("everything that no barrier has covered is written again",
+                          {{"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)}});
+    parts_.dio.WriteAgain();
+    status = WriteOutOnce(cycle);
+  }
+  if (status.ok()) parts_.dio.Confirm();
+  return status;
+}
+
 absl::Status Flusher::PublishHeader(Cycle& cycle) {
+  last_tid_tried_ = cycle.tids.mirror_tid;
   HeaderRing::PublishTimes times{};
   const absl::StatusOr<int> slot = parts_.ring.Publish(*cycle.image, &times);
   const auto observe = [&](FlushPhase phase, absl::Duration took) {
@@ -235,28 +322,45 @@ absl::Status Flusher::PublishHeader(Cycle& cycle) {
   observe(FlushPhase::kHeader, times.header);
   observe(FlushPhase::kBarrier2, times.barrier2);
   parts_.freemap.Published(cycle.tids.mirror_tid, slot.ok());
-  if (!slot.ok()) {
-    metrics_.phase_errors[static_cast<size_t>(FlushPhase::kHeader)].Add();
-    metrics_.outcome_unknown.Set(1);
-    metrics_.failed_publishes.Add(1);
-    parts_.logger.Error("volume header not confirmed; its outcome is unknown",
-                        {{"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)},
-                         {"error", slot.status().ToString()}});
-    return Annotate(slot.status(), "publishing the volume header");
+  if (slot.ok()) {
+    cycle.sync.header_slot = *slot;
+    return absl::OkStatus();
   }
-  cycle.sync.header_slot = *slot;
-  return absl::OkStatus();
+  // No time for a barrier: it was the write that failed.
+  const FlushPhase failed =
+      times.barrier2 > absl::ZeroDuration() ? FlushPhase::kBarrier2 : FlushPhase::kHeader;
+  metrics_.phase_errors[static_cast<size_t>(failed)].Add();
+  return Annotate(slot.status(), "publishing the volume header");
+}
+
+CycleResult Flusher::PublishFailed(Cycle& cycle, absl::Status status) {
+  constexpr int kPublishesMax = 3;  // fault row 9
+  ++failed_publishes_;
+  metrics_.outcome_unknown.Set(1);
+  metrics_.failed_publishes.Set(failed_publishes_);
+  parts_.logger.Error("volume header not confirmed; its outcome is unknown",
+                      {{"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)},
+                       {"failed_in_a_row", absl::StrCat(failed_publishes_)},
+                       {"error", status.ToString()}});
+  const bool no_slot_left = ReasonOf(status) == kReasonReadOnlyFailstop;
+  return Failed(cycle, std::move(status), no_slot_left || failed_publishes_ >= kPublishesMax);
 }
 
 void Flusher::FinishCycle(Cycle& cycle) {
   header_ = std::move(cycle.image);
   publish_pending_ = false;
+  failed_publishes_ = 0;
+  metrics_.failed_publishes.Set(0);
+  metrics_.outcome_unknown.Set(0);
   metrics_.inodes_deleted.Add(carried_names_.removed.size());
-  carried_names_ = {};
-  for (const DiskFlush& flush : cycle.disks) {
-    const Disk::Cost freed = flush.disk->Published();
-    parts_.budget.Release(static_cast<uint64_t>(freed.memory_bytes));
-    parts_.freemap.Unreserve(freed.reserved_bytes);
+  carried_names_.removed.clear();
+  std::erase_if(carried_names_.touched, [&](const auto& touched) {
+    const auto& [pfs, inode] = touched;
+    return !inode->modified() || !held_.contains(DiskId{pfs->key(), inode->meta().inum});
+  });
+  for (const Pinned& pinned : std::exchange(pinned_, {})) {
+    parts_.budget.Release(static_cast<uint64_t>(pinned.cost.memory_bytes));
+    parts_.freemap.Unreserve(pinned.cost.reserved_bytes);
   }
   for (Pfs* pfs : parts_.pfses.all()) pfs->TrimInodes(1024);
 
@@ -274,9 +378,20 @@ void Flusher::FinishCycle(Cycle& cycle) {
   last_published_.ran_cycle = false;
 }
 
+CycleResult Flusher::Aborted(Cycle& cycle, absl::Status status) {
+  if (parts_.dio.failure().ok()) return Failed(cycle, std::move(status), /*fail_stop=*/false);
+  // A device write has failed in the middle: what is in the trees must reach the media all the
+  // same, or no later header may name it.
+  parts_.dio.Drain().IgnoreError();
+  metrics_.rewrites.Add();
+  parts_.dio.WriteAgain();
+  const absl::Status again = parts_.dio.Drain();
+  return Failed(cycle, again.ok() ? std::move(status) : again, /*fail_stop=*/!again.ok());
+}
+
 CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
   CycleResult result{.cut = cycle.cut.opseq};
-  // Every disk of the cycle stays frozen; the next cycle takes it again.
+  // Every disk of the cycle stays as it is; the next cycle takes it again.
   for (const DiskFlush& flush : cycle.disks) carried_disks_.push_back(flush.disk);
   if (!fail_stop) {
     metrics_.cycles_aborted.Add();

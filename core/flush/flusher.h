@@ -49,6 +49,8 @@ struct CycleResult {
       false;  // nothing was dirty: no I/O was done, everything up to `cut` was durable already
   // Fail-stop: the volume takes no more writes (spec 04 section 6.3 point 5). `status` says why.
   bool failed_volume = false;
+  // A disk is held because its device failed to read: without another cycle nothing will heal it.
+  bool try_again = false;
   SyncResult sync;
 };
 
@@ -62,15 +64,22 @@ struct CycleResult {
 //     rotate through copies that no ring header names, the header goes to a slot that is not the
 //     confirmed one;
 //  3. a Sync is answered after the barrier that follows the header.
-// An error up to the seal leaves everything dirty for the next cycle, and the last header valid. An
-// error from the first device write that must not fail (P8) on makes the volume read-only for good:
-// what the device holds is unknown then.
+// What an error does (spec 04 section 6.4):
+//  - something of one disk cannot be read: that disk is held (HeldDisks), all others go on;
+//  - no space, a damaged table that all share: the cycle aborts, everything stays dirty for the
+//  next one;
+//  - a block write or barrier 1 failed: all that no barrier has covered is written again, once; if
+//  that fails, too, the volume is read-only for good (fail-stop);
+//  - the header write or barrier 2 failed: its outcome is unknown, nobody is told that anything is
+//  durable, the next cycle publishes again under a new id; fail-stop after three in a row.
 class Flusher {
  public:
   // `header` is the header on media, of which the next one is made.
   Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid);
 
   CycleResult RunCycle(CycleReason reason);
+  // Disks that cycles leave out because something of them is damaged.
+  const HeldDisks& held() const { return held_; }
 
   // A cycle must publish even if no disk is dirty, e.g. after recovery.
   void RequirePublish() { publish_pending_ = true; }
@@ -88,16 +97,38 @@ class Flusher {
       ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Cut(Cycle& cycle);
   absl::Status FlushInodes(Cycle& cycle);
-  absl::Status FlushInode(Pfs& pfs, Inode& inode, Cycle& cycle);
+  // Data of all disks of the cycle into their trees; damaged disks are held.
+  absl::Status StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<DiskId>& removed);
+  absl::Status HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults);
+  // The generation leaves the disk; what it holds stays taken until the header is confirmed.
+  void Pin(const DiskFlush& flush);
+  // An inode whose tree or meta data this cycle (or an aborted one) has changed.
+  struct InodeFlush {
+    Pfs* pfs = nullptr;
+    std::shared_ptr<Inode> inode;
+    size_t blocks = 0;  // stored for it in this cycle
+    absl::Status status;
+    Blockref bref;
+  };
+  std::vector<InodeFlush> ChangedInodes(const absl::flat_hash_set<DiskId>& removed) const;
+  absl::Status FlushChangedInodes(Cycle& cycle, std::vector<InodeFlush> inodes);
+  void FlushInode(InodeFlush& flush, const FlushTids& tids, Executor& executor);
   absl::Status FlushPfsRoots(Cycle& cycle);
   absl::Status FlushSuperRoot(Cycle& cycle);
   absl::Status FlushFreemap(Cycle& cycle);
   void MakeHeaderImage(Cycle& cycle);
+  // P8 and P9, a second time when the first failed.
+  absl::Status WriteOut(Cycle& cycle);
+  absl::Status WriteOutOnce(Cycle& cycle);
   absl::Status PublishHeader(Cycle& cycle);
   void FinishCycle(Cycle& cycle);
   // Runs one phase: measures it, remembers the first error and where it was.
   template <class Body>
   absl::Status Phase(Cycle& cycle, FlushPhase phase, Body body);
+  // Ends a cycle that has not touched a header: everything stays for the next one, unless device
+  // writes have failed and fail again.
+  CycleResult Aborted(Cycle& cycle, absl::Status status);
+  CycleResult PublishFailed(Cycle& cycle, absl::Status status);
   CycleResult Failed(Cycle& cycle, absl::Status status, bool fail_stop);
 
   FlusherParts parts_;
@@ -105,12 +136,22 @@ class Flusher {
   FlushMetrics metrics_;
   std::unique_ptr<VolumeData> header_;  // last confirmed
   uint64_t next_modify_tid_;
+  Tid last_tid_tried_;        // by a publish, good or not: no id is used twice (F-216)
+  int failed_publishes_ = 0;  // in a row
   bool publish_pending_ = false;
   absl::Status failure_;  // fail-stop
 
-  // What a failed cycle leaves to the next one.
+  // What a failed cycle leaves to the next one: disks whose generation is in no tree yet, disks
+  // whose generation is in a tree that no confirmed header has, changed names.
   std::vector<std::shared_ptr<Disk>> carried_disks_;
+  struct Pinned {
+    std::shared_ptr<Disk> disk;
+    Disk::Cost cost;
+    size_t blocks = 0;
+  };
+  std::vector<Pinned> pinned_;
   Namespace::Applied carried_names_;
+  HeldDisks held_;
 
   mutable absl::Mutex mu_;
   SyncResult last_published_ ABSL_GUARDED_BY(mu_);

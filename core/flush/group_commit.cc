@@ -26,7 +26,7 @@ GroupCommit::GroupCommit(Flusher& flusher, DirtyRegistry& dirty, Clock& clock,
 
 GroupCommit::~GroupCommit() { Stop(); }
 
-void GroupCommit::SyncTo(OpSeq target, Done done) {
+void GroupCommit::SyncTo(OpSeq target, Done done, bool fresh) {
   {
     Waiter waiter{target, clock_.MonotonicNow(), std::move(done)};
     absl::ReleasableMutexLock lock(&mu_);
@@ -36,7 +36,7 @@ void GroupCommit::SyncTo(OpSeq target, Done done) {
       Answer(waiter, failure);
       return;
     }
-    if (target <= durable_) {
+    if (target <= durable_ && !fresh) {
       SyncResult durable_already = flusher_.last_published();
       durable_already.durable_opseq = durable_;
       lock.Release();
@@ -49,6 +49,7 @@ void GroupCommit::SyncTo(OpSeq target, Done done) {
              WithReason(absl::FailedPreconditionError("the volume is closed"), kReasonClosed));
       return;
     }
+    if (fresh) waiter.first_cycle = cycles_begun_ + 1;
     waiters_.push_back(std::move(waiter));
     sync_wanted_ = true;
   }
@@ -110,6 +111,7 @@ CycleResult GroupCommit::RunNow(CycleReason reason) {
   {
     absl::MutexLock lock(&mu_);
     // What arrives from here on may be too late for the cut and asks for the next cycle.
+    ++cycles_begun_;
     sync_wanted_ = false;
     pressure_ = false;
   }
@@ -125,9 +127,10 @@ void GroupCommit::Settle(const CycleResult& result) {
     absl::MutexLock lock(&mu_);
     if (result.status.ok()) {
       durable_ = std::max(durable_, result.cut);
-      failed_in_a_row_ = 0;
       flusher_.metrics().durable_opseq.Set(static_cast<int64_t>(durable_.v));
-      flusher_.metrics().failed_publishes.Set(0);
+    }
+    if (result.status.ok() && !result.try_again) {
+      failed_in_a_row_ = 0;
     } else {
       ++failed_in_a_row_;
       retry_at_ = clock_.MonotonicNow() + Backoff(failed_in_a_row_);
@@ -136,9 +139,12 @@ void GroupCommit::Settle(const CycleResult& result) {
         failed_now = true;
       }
     }
-    const auto stays = std::stable_partition(
-        waiters_.begin(), waiters_.end(),
-        [&](const Waiter& waiter) { return waiter.target > result.cut && !result.failed_volume; });
+    const uint64_t this_cycle = cycles_begun_;
+    const auto stays =
+        std::stable_partition(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
+          const bool covered = waiter.target <= result.cut && waiter.first_cycle <= this_cycle;
+          return !covered && !result.failed_volume;
+        });
     std::move(stays, waiters_.end(), std::back_inserter(answered));
     waiters_.erase(stays, waiters_.end());
     if (!waiters_.empty()) sync_wanted_ = true;

@@ -36,8 +36,9 @@ class GroupCommit {
 
   // Calls `done` once everything up to `target` is durable, or with the error of the cycle that
   // should have made it so. Runs on the cycle's thread, or before SyncTo returns when nothing is to
-  // be done.
-  void SyncTo(OpSeq target, Done done) ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
+  // be done. `fresh`: a cycle that begins later answers, although all may be durable: something
+  // that was held is to be tried again.
+  void SyncTo(OpSeq target, Done done, bool fresh = false) ABSL_LOCKS_EXCLUDED(mu_, cycle_mu_);
   // Wants a cycle soon; returns at once. After a failed cycle it waits for the back-off.
   void Request() ABSL_LOCKS_EXCLUDED(mu_);
   // Something became dirty while nothing was: the age starts to count.
@@ -56,6 +57,7 @@ class GroupCommit {
     OpSeq target;
     absl::Duration since;
     Done done;
+    uint64_t first_cycle = 0;  // number of the first cycle that may answer
   };
   void Work();
   bool ShouldWake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -74,6 +76,7 @@ class GroupCommit {
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
   OpSeq durable_ ABSL_GUARDED_BY(mu_);
   absl::Status failure_ ABSL_GUARDED_BY(mu_);
+  uint64_t cycles_begun_ ABSL_GUARDED_BY(mu_) = 0;
   bool sync_wanted_ ABSL_GUARDED_BY(mu_) = false;
   bool pressure_ ABSL_GUARDED_BY(mu_) = false;
   bool noted_dirty_ ABSL_GUARDED_BY(mu_) = false;

@@ -92,6 +92,13 @@ absl::StatusOr<Blockref> Pfs::FindIndex(Inum inum) {
       absl::StrCat("inode index of PFS ", label_, ": ", Describe(**leaf), ", legal: an inode"));
 }
 
+void Pfs::NoteChange(OpSeq seq) {
+  uint64_t last = last_opseq_.load(std::memory_order_relaxed);
+  while (last < seq.v && !last_opseq_.compare_exchange_weak(last, seq.v, std::memory_order_release,
+                                                            std::memory_order_relaxed)) {
+  }
+}
+
 Inum Pfs::NewInum() {
   absl::MutexLock lock(&mu_);
   return Inum(next_inum_++);

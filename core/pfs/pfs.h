@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -37,6 +38,10 @@ class Pfs {
   // same number).
   absl::StatusOr<std::shared_ptr<Inode>> GetInode(Inum inum) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Number of the last operation that changed one of its disks; any thread.
+  OpSeq last_opseq() const { return OpSeq(last_opseq_.load(std::memory_order_acquire)); }
+  void NoteChange(OpSeq seq);
+
   // Next inode number; any thread (F-026, F-027).
   Inum NewInum() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -65,6 +70,7 @@ class Pfs {
   const std::string label_;
   const Key key_;
   const bool snapshot_;
+  std::atomic<uint64_t> last_opseq_{0};
   absl::Mutex mu_;
   uint64_t next_inum_ ABSL_GUARDED_BY(mu_);  // next number to issue
   uint64_t stored_inum_

@@ -88,6 +88,14 @@ uint64_t Disk::size_bytes() const {
   return SizeLocked();
 }
 
+uint64_t Disk::dirty_bytes() const {
+  absl::ReaderMutexLock lock(&mu_);
+  uint64_t bytes = 0;
+  if (open_ != nullptr) bytes += open_->memory_bytes;
+  if (frozen_ != nullptr) bytes += frozen_->memory_bytes;
+  return bytes;
+}
+
 absl::Time Disk::modify_time() const {
   absl::ReaderMutexLock lock(&mu_);
   if (open_ != nullptr && open_->mtime.has_value()) return *open_->mtime;
@@ -188,8 +196,9 @@ Disk::Cost Disk::ApplyZeroes(Generation generation, uint64_t offset, uint64_t le
   const uint64_t end = offset + length;
   const uint64_t first_whole = BlockOf(offset + kLogicalBytes - 1);
   const uint64_t size = SizeLocked();
-  // The last block of the disk is whole for this purpose when everything up to the end goes.
-  const uint64_t last_whole = end == size ? BlockOf(end + kLogicalBytes - 1) : BlockOf(end);
+  // Where everything up to the end goes, all that a larger size may have left behind it goes, too:
+  // then no table need be read to cut it in two.
+  const uint64_t last_whole = end == size ? UINT64_MAX >> kLogicalRadix : BlockOf(end);
 
   const auto zero_part = [&](uint64_t block, uint32_t begin, uint32_t finish) {
     if (begin >= finish) return;
@@ -232,11 +241,6 @@ Disk::Cost Disk::ApplySize(Generation generation, uint64_t size, uint64_t bound_
   const uint64_t old_size = SizeLocked();
   if (size < old_size) {
     cost = ApplyZeroes(generation, size, old_size - size, bound_size, now);
-    // Whatever lies beyond the new end is gone for good, also what an earlier, larger size had
-    // there.
-    const uint64_t before = open_->memory_bytes;
-    open_->Punch(BlockOf(size + kLogicalBytes - 1), UINT64_MAX >> kLogicalRadix);
-    cost.memory_bytes += static_cast<int64_t>(open_->memory_bytes) - static_cast<int64_t>(before);
   } else {
     cost = Touch(generation);
   }
@@ -404,7 +408,7 @@ absl::StatusOr<SharedBytes> Disk::FrozenBlock(const DirtyGeneration& frozen, uin
   return std::make_shared<const AlignedBuffer>(std::move(image));
 }
 
-Disk::Cost Disk::Published() {
+Disk::Cost Disk::Installed() {
   absl::MutexLock lock(&mu_);
   H2_ASSERT(frozen_ != nullptr);
   ++base_epoch_;

@@ -66,12 +66,18 @@ class Disk : public std::enable_shared_from_this<Disk> {
   const DiskId& id() const { return id_; }
   Pfs& pfs() const { return pfs_; }
   Inode& inode() const { return *inode_; }
+  std::shared_ptr<Inode> shared_inode() const { return inode_; }
   uint64_t size_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Time modify_time() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Memory of changes that are in no tree yet.
+  uint64_t dirty_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
   // Number of the last operation that changed the disk.
   OpSeq last_opseq() const { return OpSeq(last_opseq_.load(std::memory_order_acquire)); }
-  void set_last_opseq(OpSeq seq) { last_opseq_.store(seq.v, std::memory_order_release); }
+  void set_last_opseq(OpSeq seq) {
+    last_opseq_.store(seq.v, std::memory_order_release);
+    pfs_.NoteChange(seq);
+  }
 
   // --- applying changes
   // ---------------------------------------------------------------------------------
@@ -117,14 +123,14 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // -----------------------------------------------------------------------------------
 
   // Freezes what was open up to `frozen` (joined with what a failed cycle left); null when there is
-  // nothing. What it returns does not change until Published.
+  // nothing. What it returns does not change until Installed.
   std::shared_ptr<const DirtyGeneration> Freeze(Generation frozen) ABSL_LOCKS_EXCLUDED(mu_);
   // The logical content of a block as of the frozen generation, 64 KiB; reads what is missing.
   absl::StatusOr<SharedBytes> FrozenBlock(const DirtyGeneration& frozen, uint64_t block)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // The frozen generation is on media: it leaves the disk. Returns what it held of memory and
-  // reservation.
-  Cost Published() ABSL_LOCKS_EXCLUDED(mu_);
+  // The inode's tree says all that the frozen generation says: it leaves the disk. Returns what it
+  // held of memory and reservation, which stays taken until the header is confirmed (F-283).
+  Cost Installed() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   DirtyGeneration& Open(Generation generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -155,7 +161,7 @@ class Disk : public std::enable_shared_from_this<Disk> {
   mutable absl::Mutex mu_;
   std::unique_ptr<DirtyGeneration> open_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<DirtyGeneration> frozen_ ABSL_GUARDED_BY(mu_);
-  // Grows whenever the media takes the place of a frozen generation. A reader that fetched
+  // Grows whenever the tree takes the place of a frozen generation. A reader that fetched
   // something from below and finds it changed starts over.
   uint64_t base_epoch_ ABSL_GUARDED_BY(mu_) = 0;
 };

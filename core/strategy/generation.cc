@@ -1,6 +1,7 @@
 #include "core/strategy/generation.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/strategy/disk.h"
 
@@ -51,21 +52,27 @@ void DirtyRegistry::Add(Generation generation, std::shared_ptr<Disk> disk) {
   if (first) on_first_();
 }
 
-std::vector<std::shared_ptr<Disk>> DirtyRegistry::Take(Generation frozen) {
-  std::vector<std::shared_ptr<Disk>> disks;
+void DirtyRegistry::Join(Generation generation, DiskGroup group) {
+  absl::MutexLock lock(&mu_);
+  generations_[generation].groups.insert(std::move(group));
+}
+
+DirtyRegistry::Taken DirtyRegistry::Take(Generation frozen) {
+  Taken taken;
+  std::vector<std::shared_ptr<Disk>>& disks = taken.disks;
   {
     absl::MutexLock lock(&mu_);
     while (!generations_.empty() && generations_.begin()->first <= frozen) {
-      for (std::shared_ptr<Disk>& disk : generations_.begin()->second.disks) {
-        disks.push_back(std::move(disk));
-      }
+      Entry& entry = generations_.begin()->second;
+      std::move(entry.disks.begin(), entry.disks.end(), std::back_inserter(disks));
+      taken.groups.merge(entry.groups);
       generations_.erase(generations_.begin());
     }
   }
   std::sort(disks.begin(), disks.end(),
             [](const auto& a, const auto& b) { return a->id() < b->id(); });
   disks.erase(std::unique(disks.begin(), disks.end()), disks.end());
-  return disks;
+  return taken;
 }
 
 std::optional<absl::Duration> DirtyRegistry::OldestChange() const {

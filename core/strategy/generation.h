@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +17,7 @@
 #include "core/base/interval_set.h"
 #include "core/strategy/dirty_block.h"
 #include "core/trans/trans_gate.h"
+#include "core/trans/transactions.h"
 
 namespace h2bd {
 
@@ -43,6 +45,9 @@ struct DirtyGeneration {
   void Absorb(DirtyGeneration&& newer);
 };
 
+// The disks of one transaction, ascending: their changes reach the media together or not at all.
+using DiskGroup = std::vector<DiskId>;
+
 // The disks that have changes, by generation. Thread-safe.
 class DirtyRegistry {
  public:
@@ -52,8 +57,14 @@ class DirtyRegistry {
 
   // A disk calls it when it opens a generation, inside the gate.
   void Add(Generation generation, std::shared_ptr<Disk> disk) ABSL_LOCKS_EXCLUDED(mu_);
-  // The disks with changes up to `frozen`, each once, in the order of their ids.
-  std::vector<std::shared_ptr<Disk>> Take(Generation frozen) ABSL_LOCKS_EXCLUDED(mu_);
+  // A transaction over several disks calls it inside the gate.
+  void Join(Generation generation, DiskGroup group) ABSL_LOCKS_EXCLUDED(mu_);
+  struct Taken {
+    std::vector<std::shared_ptr<Disk>> disks;  // each once, in the order of their ids
+    std::set<DiskGroup> groups;
+  };
+  // What has changed up to `frozen`.
+  Taken Take(Generation frozen) ABSL_LOCKS_EXCLUDED(mu_);
   // Monotonic time of the first change that no cut has taken; nullopt when there is none.
   std::optional<absl::Duration> OldestChange() const ABSL_LOCKS_EXCLUDED(mu_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -62,6 +73,7 @@ class DirtyRegistry {
   struct Entry {
     absl::Duration first_change;
     std::vector<std::shared_ptr<Disk>> disks;
+    std::set<DiskGroup> groups;
   };
   Clock& clock_;
   const absl::AnyInvocable<void() const> on_first_;

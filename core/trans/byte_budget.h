@@ -33,6 +33,7 @@ class ByteBudget {
   void Release(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether Charge(bytes) would wait now.
   bool WouldWait(uint64_t bytes) const;
+  bool has_waiters() const { return waiting_ != 0; }
   // Everybody who waits, now or later, gets `status`.
   void Close(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
 

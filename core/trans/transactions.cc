@@ -114,7 +114,9 @@ TxnInfo TransactionTable::End(TxnId id, TxnState state, OpSeq seq) {
   const auto node = open_.extract(id);
   H2_ASSERT(!node.empty());
   const Transaction& txn = node.mapped();
+  TxnInfo info = txn.info;
   for (const auto& [disk, ranges] : txn.ranges) {
+    if (state == TxnState::kApplied) info.disks.push_back(disk);
     std::vector<TxnId>& stagers = staging_on_[disk];
     stagers.erase(std::find(stagers.begin(), stagers.end(), id));
     if (stagers.empty()) staging_on_.erase(disk);
@@ -124,7 +126,6 @@ TxnInfo TransactionTable::End(TxnId id, TxnState state, OpSeq seq) {
    : state == TxnState::kExpired ? expired_
                                  : aborted_)
       .Add();
-  TxnInfo info = txn.info;
   info.state = state;
   info.seq = seq;
   ended_[id] = info;

@@ -65,6 +65,7 @@ struct TxnInfo {
   OpSeq seq;  // from APPLIED on; 0 before
   uint64_t staged_bytes = 0;
   uint32_t writes = 0;
+  std::vector<DiskId> disks;                         // ascending; from APPLIED on
   absl::Duration expires_in = absl::ZeroDuration();  // OPEN only
 };
 

@@ -146,11 +146,10 @@ absl::Status HeaderRing::WriteCopy(const Place& place, const VolumeData& header,
   const absl::Duration began = SystemClock().MonotonicNow();
   absl::Status status = devices_.root().Write(OffsetOf(place), image.span());
   const absl::Duration written = SystemClock().MonotonicNow();
-  if (status.ok()) status = devices_.root().Sync();
-  if (times != nullptr) {
-    times->header += written - began;
-    times->barrier2 += SystemClock().MonotonicNow() - written;
-  }
+  if (times != nullptr) times->header += written - began;
+  H2_RETURN_IF_ERROR(status);
+  status = devices_.root().Sync();
+  if (times != nullptr) times->barrier2 += SystemClock().MonotonicNow() - written;
   H2_RETURN_IF_ERROR(status);
 
   std::erase_if(entries_, [&](const RingEntry& entry) {

@@ -51,7 +51,7 @@ class HeaderRing {
   // after two failures the next one that is not the confirmed slot (F-214); kFailedPrecondition
   // with reason READ_ONLY_FAILSTOP when none is left.
   struct PublishTimes {
-    absl::Duration header, barrier2;
+    absl::Duration header, barrier2;  // barrier2 is zero when no barrier was tried
   };
   absl::StatusOr<int> Publish(const VolumeData& header, PublishTimes* times);
 

@@ -79,7 +79,10 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
   cache = std::make_unique<BlockCache>(options.block_cache_bytes);
   gate = std::make_unique<TransGate>(*env.clock);
   dirty = std::make_unique<DirtyRegistry>(*env.clock, [this] {
-    if (commit != nullptr) commit->NoteDirty();
+    if (commit == nullptr) return;
+    commit->NoteDirty();
+    // Somebody waits for memory whose holder had not applied its change when the last cycle began.
+    if (budget->has_waiters()) commit->Request();
   });
   budget = std::make_unique<ByteBudget>(
       options.dirty_limit_bytes,
@@ -153,6 +156,7 @@ absl::Status Volume::Impl::Close() {
   transactions->AbortAll();
   budget->Close(ClosedError());
   close_status = commit->RunNow(CycleReason::kClose).status;
+  close_status.Update(HeldIn({}));
   commit->Stop();
   return close_status;
 }

@@ -78,7 +78,9 @@ struct DiskInfo {
   absl::Time create_time, modify_time;
   CompMethod comp = CompMethod::kNone;
   CheckMethod check = CheckMethod::kNone;
-  bool damaged = false;  // the inode cannot be read; only the name and its number are known
+  // The inode cannot be read, then only the name and its number are known; or the disk is held: its
+  // changes cannot be stored, a Sync of it says why.
+  bool damaged = false;
 };
 
 struct DiskList {
@@ -92,6 +94,14 @@ struct CreateDiskOptions {
 
 struct IoOptions {
   absl::Time deadline = absl::InfiniteFuture();
+};
+
+// What a Sync answers for: these disks, or every disk of a PFS, or (neither) the whole volume. One
+// cycle serves all who wait, whatever their scopes; a scope says up to which change everything must
+// be durable, and which held disks make the answer an error.
+struct SyncScope {
+  std::vector<DiskId> disks;
+  std::optional<Key> pfs;
 };
 
 struct VolumeStatus {
@@ -178,12 +188,20 @@ class Volume {
   // --------------------------------------------------------------------------------------
   // Everything acknowledged before the call (on `disk`, or on the volume when it is null) survives
   // power loss when the result is OK (P2). Shares cycles with other callers.
+  //
+  // Errors say what became of the data: kResourceExhausted and kUnavailable: it is not known to be
+  // durable, it is kept, a later Sync tries again; kDataLoss: a disk in the scope is held, because
+  // a block or a table of it is damaged; kFailedPrecondition with reason READ_ONLY_FAILSTOP: the
+  // volume has failed; kDeadlineExceeded: not known, the cycle goes on.
+  using SyncDone = absl::AnyInvocable<void(absl::StatusOr<SyncResult>)>;
   absl::StatusOr<SyncResult> Sync(const DiskRef& disk, const IoOptions& options);
   // The same without waiting: `done` runs once, on a flusher thread or before SyncAsync returns.
-  void SyncAsync(const DiskRef& disk, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done);
-  // Waits until `seq` is durable.
+  void SyncAsync(const DiskRef& disk, SyncDone done);
+  // Everything acknowledged on the disks of one PFS. kNotFound for its label.
+  void SyncPfsAsync(const std::string& pfs, SyncDone done);
+  // Waits until `seq` is durable, as far as `scope` goes.
   absl::StatusOr<SyncResult> SyncTo(OpSeq seq, const IoOptions& options);
-  void SyncToAsync(OpSeq seq, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done);
+  void SyncToAsync(OpSeq seq, SyncScope scope, SyncDone done);
 
   // --- transactions (spec 04 section 9)
   // ------------------------------------------------------------------

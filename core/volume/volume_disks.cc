@@ -135,6 +135,7 @@ DiskInfo Volume::Impl::InfoOf(Disk& disk, const std::string& path) {
   info.modify_time = disk.modify_time();
   info.comp = meta.comp_method();
   info.check = meta.check_method();
+  info.damaged = flusher != nullptr && flusher->held().contains(disk.id());
   return info;
 }
 
@@ -197,6 +198,8 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
     return absl::AlreadyExistsError(absl::StrCat(pfs->label(), "/", name.path, " exists already"));
   }
   const Inum inum = pfs->NewInum();
+  // A damaged table on the way to its place in the index is told now, not to every cycle.
+  H2_RETURN_IF_ERROR(pfs->root().tree().Find(Key(inum.v)).status());
   const absl::Time now = v.env.clock->WallNow();
   const InodeMeta parent = pfs->root().meta();
   const InodeData data = NewDiskInode(inum, parent, options.size_bytes, now);

@@ -60,8 +60,12 @@ struct Volume::Impl {
   // was called with what the change really cost.
   class Admission;
   // `disk` null: every disk. kDeadlineExceeded when it passes; the cycle goes on (F-314).
-  absl::StatusOr<SyncResult> WaitFor(OpSeq target, absl::Time deadline);
+  absl::StatusOr<SyncResult> WaitFor(OpSeq target, absl::Time deadline, bool fresh = false);
+  // Waits for `target`, and says so when something in `scope` is held.
+  absl::StatusOr<SyncResult> SyncAndWait(OpSeq target, const SyncScope& scope, absl::Time deadline);
   OpSeq SyncTarget(const DiskRef& disk) const;
+  // Why not everything in `scope` can be made durable: a held disk. OK when there is none.
+  absl::Status HeldIn(const SyncScope& scope) const;
   absl::Status CheckLength(uint64_t length) const;
   absl::Status CheckNotSnapshot(const Pfs& pfs) const;
   // What every change of a disk's content needs before it asks for memory and space.

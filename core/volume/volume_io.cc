@@ -6,6 +6,18 @@
 #include "core/volume/volume_impl.h"
 
 namespace h2bd {
+namespace {
+
+// Part of the dirty limit that a held disk may fill.
+constexpr uint64_t kHeldDiskShare = 16;
+
+SyncScope ScopeOf(const DiskRef& disk) {
+  SyncScope scope;
+  if (disk != nullptr) scope.disks.push_back(disk->id());
+  return scope;
+}
+
+}  // namespace
 
 Volume::Impl::Admission::~Admission() {
   if (memory_ > 0) volume_.budget->Release(static_cast<uint64_t>(memory_));
@@ -28,10 +40,12 @@ absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, absl::Time 
 absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time deadline,
                                                    bool from_reserve) {
   // Promises to unflushed writes are worst cases; a cycle turns them into what was really needed.
+  // One that is running already does, too.
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
-    if (volume_.dirty->size() == 0) break;
-    const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(volume_.gate->opseq(), deadline);
+    const OpSeq applied = volume_.gate->opseq();
+    if (applied <= volume_.commit->durable()) break;
+    const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(applied, deadline);
     if (!relieved.ok()) return relieved.status();
   }
   const SpaceUsage space = volume_.freemap->usage();
@@ -67,6 +81,13 @@ absl::Status Volume::Impl::CheckNotSnapshot(const Pfs& pfs) const {
 absl::Status Volume::Impl::CheckChange(const Disk& disk, uint64_t offset, uint64_t length) const {
   H2_RETURN_IF_ERROR(CheckWritable());
   H2_RETURN_IF_ERROR(CheckNotSnapshot(disk.pfs()));
+  // What a held disk takes stays in memory until it is repaired. It must not take all of it.
+  const bool repairs = offset % kLogicalBytes == 0 && length % kLogicalBytes == 0;
+  if (!repairs && disk.dirty_bytes() + length > budget->limit() / kHeldDiskShare) {
+    H2_RETURN_IF_ERROR(
+        Annotate(HeldIn({.disks = {disk.id()}}),
+                 "the disk is held, has taken what fits, and takes only whole 64 KiB blocks now"));
+  }
   absl::ReaderMutexLock lock(&disk.mu());
   return disk.CheckRange(offset, length);
 }
@@ -156,17 +177,18 @@ OpSeq Volume::Impl::SyncTarget(const DiskRef& disk) const {
   return disk != nullptr ? disk->last_opseq() : gate->opseq();
 }
 
-absl::StatusOr<SyncResult> Volume::Impl::WaitFor(OpSeq target, absl::Time deadline) {
+absl::StatusOr<SyncResult> Volume::Impl::WaitFor(OpSeq target, absl::Time deadline, bool fresh) {
   // Outlives this call when the deadline passes: the cycle goes on and answers into it.
   struct Answer {
     absl::Mutex mu;
     std::optional<absl::StatusOr<SyncResult>> result ABSL_GUARDED_BY(mu);
   };
   auto answer = std::make_shared<Answer>();
-  commit->SyncTo(target, [answer](absl::StatusOr<SyncResult> result) {
+  const auto done = [answer](absl::StatusOr<SyncResult> result) {
     absl::MutexLock lock(&answer->mu);
     answer->result = std::move(result);
-  });
+  };
+  commit->SyncTo(target, done, fresh);
   absl::MutexLock lock(&answer->mu);
   const bool answered = answer->mu.AwaitWithDeadline(
       absl::Condition(
@@ -180,27 +202,61 @@ absl::StatusOr<SyncResult> Volume::Impl::WaitFor(OpSeq target, absl::Time deadli
   return *std::move(answer->result);
 }
 
+absl::Status Volume::Impl::HeldIn(const SyncScope& scope) const {
+  const HeldDisks& held = flusher->held();
+  if (!scope.disks.empty()) return held.WhyAmong(scope.disks);
+  return scope.pfs.has_value() ? held.WhyIn(*scope.pfs) : held.WhyAny();
+}
+
+absl::StatusOr<SyncResult> Volume::Impl::SyncAndWait(OpSeq target, const SyncScope& scope,
+                                                     absl::Time deadline) {
+  H2_RETURN_IF_ERROR(CheckWritable());
+  const bool held = !HeldIn(scope).ok();
+  H2_ASSIGN_OR_RETURN(const SyncResult result, WaitFor(target, deadline, /*fresh=*/held));
+  H2_RETURN_IF_ERROR(HeldIn(scope));
+  return result;
+}
+
 absl::StatusOr<SyncResult> Volume::Sync(const DiskRef& disk, const IoOptions& options) {
-  return SyncTo(impl_->SyncTarget(disk), options);
+  return impl_->SyncAndWait(impl_->SyncTarget(disk), ScopeOf(disk), options.deadline);
 }
 
 absl::StatusOr<SyncResult> Volume::SyncTo(OpSeq seq, const IoOptions& options) {
-  H2_RETURN_IF_ERROR(impl_->CheckWritable());
-  return impl_->WaitFor(std::min(seq, impl_->gate->opseq()), options.deadline);
+  return impl_->SyncAndWait(std::min(seq, impl_->gate->opseq()), {}, options.deadline);
 }
 
-void Volume::SyncAsync(const DiskRef& disk,
-                       absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done) {
-  SyncToAsync(impl_->SyncTarget(disk), std::move(done));
+void Volume::SyncAsync(const DiskRef& disk, SyncDone done) {
+  SyncToAsync(impl_->SyncTarget(disk), ScopeOf(disk), std::move(done));
 }
 
-void Volume::SyncToAsync(OpSeq seq, absl::AnyInvocable<void(absl::StatusOr<SyncResult>)> done) {
+void Volume::SyncPfsAsync(const std::string& pfs_label, SyncDone done) {
+  const absl::StatusOr<Pfs*> pfs = impl_->FindPfs(pfs_label);
+  if (!pfs.ok()) {
+    std::move(done)(pfs.status());
+    return;
+  }
+  SyncToAsync((*pfs)->last_opseq(), {.pfs = (*pfs)->key()}, std::move(done));
+}
+
+void Volume::SyncToAsync(OpSeq seq, SyncScope scope, SyncDone done) {
   const absl::Status writable = impl_->CheckWritable();
   if (!writable.ok()) {
     std::move(done)(writable);
     return;
   }
-  impl_->commit->SyncTo(std::min(seq, impl_->gate->opseq()), std::move(done));
+  const bool held = !impl_->HeldIn(scope).ok();
+  impl_->commit->SyncTo(
+      std::min(seq, impl_->gate->opseq()),
+      [this, scope = std::move(scope),
+       done = std::move(done)](absl::StatusOr<SyncResult> result) mutable {
+        const absl::Status why = result.ok() ? impl_->HeldIn(scope) : absl::OkStatus();
+        if (why.ok()) {
+          std::move(done)(std::move(result));
+        } else {
+          std::move(done)(why);
+        }
+      },
+      /*fresh=*/held);
 }
 
 }  // namespace h2bd

@@ -93,6 +93,11 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
     cost.reserved_bytes += one.reserved_bytes;
   }
   admission.Spend(cost);
+  if (by_id.size() > 1) {
+    DiskGroup group;
+    for (const auto& [id, disk] : by_id) group.push_back(id);
+    dirty->Join(apply.generation(), std::move(group));
+  }
   const OpSeq seq = apply.Number();
   for (const auto& [id, disk] : by_id) disk.ref->set_last_opseq(seq);
   return seq;
@@ -137,8 +142,14 @@ absl::StatusOr<TxnInfo> Volume::Commit(TxnId id, const IoOptions& options) {
 absl::StatusOr<TxnInfo> Volume::Abort(TxnId id) { return impl_->transactions->Abort(id); }
 
 absl::StatusOr<TxnInfo> Volume::GetTransaction(TxnId id) {
-  return impl_->transactions->Get(id,
-                                  impl_->commit != nullptr ? impl_->commit->durable() : OpSeq(0));
+  Impl& v = *impl_;
+  H2_ASSIGN_OR_RETURN(
+      TxnInfo info, v.transactions->Get(id, v.commit != nullptr ? v.commit->durable() : OpSeq(0)));
+  // What is held has missed its cycle.
+  if (info.state == TxnState::kDurable && !v.HeldIn({.disks = info.disks}).ok()) {
+    info.state = TxnState::kApplied;
+  }
+  return info;
 }
 
 }  // namespace h2bd

@@ -127,8 +127,8 @@ void RunAgainstModel(const Volume& v, uint64_t seed) {
         continue;
       }
       ASSERT_TRUE(got->fresh_units);
-      for (uint64_t unit = RoundDown(got->data_off.offset().v, 4096);
-           unit < got->data_off.end().v; unit += 4096) {
+      for (uint64_t unit = RoundDown(got->data_off.offset().v, 4096); unit < got->data_off.end().v;
+           unit += 4096) {
         ASSERT_FALSE(older_units.contains(unit)) << "shared with an earlier cycle (F-229)";
       }
       ASSERT_EQ(model.Claim(got->data_off), "") << std::hex << got->data_off.raw;
