@@ -103,7 +103,7 @@ void ChannelStream::Write(ChannelFrame frame, Op op) {
   if (!change.ok()) return Fail(std::move(op), change.status());
   env_.metrics.received_payload_bytes.Add(frame.data.size);
   const bool may_run_here =
-      change->kind == ChangeKind::kWrite && !env_.volume.WouldWait(frame.data.size);
+      change->kind == ChangeKind::kWrite && !env_.volume.WouldWait(change->disk, frame.data.size);
   if (may_run_here) {
     // The deadline is over already: whoever took the memory in the meantime must not make this
     // thread wait.
@@ -111,7 +111,7 @@ void ChannelStream::Write(ChannelFrame frame, Op op) {
         Apply(env_.volume, *change, {.deadline = absl::InfinitePast()});
     if (!absl::IsDeadlineExceeded(seq.status())) {
       env_.metrics.inline_writes.Add();
-      return Changed(std::move(op), frame.durability, change.disk->id(), seq);
+      return Changed(std::move(op), frame.durability, change->disk->id(), seq);
     }
   }
   env_.metrics.handed_over_writes.Add();

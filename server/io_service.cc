@@ -3,6 +3,7 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include "absl/strings/str_cat.h"
+#include "server/flush_proto.h"
 #include "server/resource_names.h"
 
 namespace h2bd {
@@ -123,15 +124,14 @@ grpc::ServerUnaryReactor* IoServiceImpl::Sync(grpc::CallbackServerContext* conte
   return UnaryCall::Start(
       env_, Method::kSync, *context, 0, env_.control, [this, request, response](UnaryCall& call) {
         auto done = [&call, response](absl::StatusOr<SyncResult> result) {
-          if (result.ok()) {
-            response->set_durable_seq(result->durable_opseq.v);
-            response->set_mirror_tid(result->mirror_tid.v);
-          }
+          if (result.ok()) ToProto(*result, *response);
           call.Finish(result.status());
         };
-        if (request->seq() != 0 && !request->disk().empty()) {
-          return call.Finish(
-              absl::InvalidArgumentError("disk and seq: both set; legal: one of them"));
+        const int scopes =
+            (request->seq() != 0) + !request->disk().empty() + !request->pfs().empty();
+        if (scopes > 1) {
+          return call.Finish(absl::InvalidArgumentError(
+              "disk, seq, pfs: more than one is set; legal: at most one of them"));
         }
         if (request->seq() != 0) {
           const OpSeq newest = env_.volume.GetStatus().opseq;
@@ -140,6 +140,11 @@ grpc::ServerUnaryReactor* IoServiceImpl::Sync(grpc::CallbackServerContext* conte
                 absl::StrCat("seq: ", request->seq(), "; legal: at most ", newest.v)));
           }
           return env_.volume.SyncToAsync(OpSeq(request->seq()), {}, std::move(done));
+        }
+        if (!request->pfs().empty()) {
+          const absl::StatusOr<std::string> label = ParsePfsName(request->pfs());
+          if (!label.ok()) return call.Finish(label.status());
+          return env_.volume.SyncPfsAsync(*label, std::move(done));
         }
         if (request->disk().empty()) return env_.volume.SyncAsync(nullptr, std::move(done));
         const absl::StatusOr<DiskRef> disk = OpenDisk(request->disk());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/flush_proto.h"
 #include "server/proto_time.h"
 #include "server/resource_names.h"
 #include "server/status_map.h"
@@ -86,11 +87,7 @@ void ToProto(const CycleRecord& record, v1::FlushCycle& cycle) {
   cycle.set_disks(record.disks);
   cycle.set_data_blocks(record.data_blocks);
   cycle.set_data_bytes(record.data_bytes);
-  for (int i = 0; i < kFlushPhases; ++i) {
-    v1::FlushPhase& phase = *cycle.add_phases();
-    phase.set_name(std::string(Name(static_cast<FlushPhase>(i))));
-    ToProto(record.phases[static_cast<size_t>(i)], *phase.mutable_duration());
-  }
+  ToProto(record.phases, *cycle.mutable_phases());
 }
 
 grpc::ServerUnaryReactor* VolumeServiceImpl::GetVolume(grpc::CallbackServerContext* context,

@@ -122,7 +122,8 @@ class Client {
   // OK: everything that was acknowledged on the disk before the call survives power loss. kAborted
   // with kReasonServerRestarted: writes of this client may have been lost before they were synced.
   absl::StatusOr<SyncInfo> Sync(const DiskName& disk, const CallOptions& options = {});
-  // The same for the whole volume.
+  // The same for all disks of a PFS ("": the default one), and for the whole volume.
+  absl::StatusOr<SyncInfo> SyncPfs(const std::string& label, const CallOptions& options = {});
   absl::StatusOr<SyncInfo> SyncAll(const CallOptions& options = {});
 
   std::unique_ptr<DiskWriter> OpenWriter(const DiskName& disk, const WriterOptions& options = {});

@@ -175,6 +175,19 @@ VolumeInfo FromProto(const v1::Volume& volume) {
   return info;
 }
 
+namespace {
+
+std::vector<FlushPhaseInfo> FromProto(
+    const google::protobuf::RepeatedPtrField<v1::FlushPhase>& phases) {
+  std::vector<FlushPhaseInfo> infos;
+  for (const v1::FlushPhase& phase : phases) {
+    infos.push_back({phase.name(), FromProto(phase.duration())});
+  }
+  return infos;
+}
+
+}  // namespace
+
 FlushCycleInfo FromProto(const v1::FlushCycle& cycle) {
   FlushCycleInfo info;
   info.number = cycle.number();
@@ -188,10 +201,15 @@ FlushCycleInfo FromProto(const v1::FlushCycle& cycle) {
   info.disks = cycle.disks();
   info.data_blocks = cycle.data_blocks();
   info.data_bytes = cycle.data_bytes();
-  for (const v1::FlushPhase& phase : cycle.phases()) {
-    info.phases.push_back({phase.name(), FromProto(phase.duration())});
-  }
+  info.phases = FromProto(cycle.phases());
   return info;
+}
+
+SyncInfo FromProto(const v1::SyncResponse& response) {
+  return {.durable_seq = response.durable_seq(),
+          .mirror_tid = response.mirror_tid(),
+          .header_slot = response.header_slot(),
+          .phases = FromProto(response.phases())};
 }
 
 v1::Durability ToProto(Durability durability) {

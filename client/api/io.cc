@@ -82,21 +82,23 @@ absl::StatusOr<uint64_t> CallDiscard(Connection& connection, const IoTarget& tar
                       What("discard on", target, length));
 }
 
-absl::StatusOr<SyncInfo> CallSync(Connection& connection, const std::string& disk, uint64_t seq,
+absl::StatusOr<SyncInfo> CallSync(Connection& connection, const SyncCall& call,
                                   const CallOptions& options) {
   v1::SyncRequest request;
-  request.set_disk(disk);
-  request.set_seq(seq);
+  request.set_disk(call.disk);
+  request.set_seq(call.seq);
+  request.set_pfs(call.pfs);
   v1::SyncResponse response;
   std::string instance;
-  const RestartWatch::Target target = connection.restarts.BeginSync(disk);
+  const RestartWatch::Target target =
+      connection.restarts.BeginSync(call.pfs.empty() ? call.disk : call.pfs + "/");
   H2_RETURN_IF_ERROR(Call(connection, *connection.io, &v1::IoService::StubInterface::Sync, request,
                           &response, options, Repeat::kWhenUnavailable, "sync", &instance));
   // A Sync up to a number (of a transaction) says nothing of other writes.
-  if (seq == 0) {
+  if (call.seq == 0) {
     H2_RETURN_IF_ERROR(connection.restarts.EndSync(target, instance, response.durable_seq()));
   }
-  return SyncInfo{.durable_seq = response.durable_seq(), .mirror_tid = response.mirror_tid()};
+  return FromProto(response);
 }
 
 absl::Status Client::Read(const DiskName& disk, uint64_t offset, ByteSpan into,
@@ -123,11 +125,15 @@ absl::StatusOr<uint64_t> Client::Discard(const DiskName& disk, uint64_t offset, 
 }
 
 absl::StatusOr<SyncInfo> Client::Sync(const DiskName& disk, const CallOptions& options) {
-  return CallSync(*connection_, disk.ToResource(), 0, options);
+  return CallSync(*connection_, {.disk = disk.ToResource()}, options);
+}
+
+absl::StatusOr<SyncInfo> Client::SyncPfs(const std::string& label, const CallOptions& options) {
+  return CallSync(*connection_, {.pfs = PfsResource(label)}, options);
 }
 
 absl::StatusOr<SyncInfo> Client::SyncAll(const CallOptions& options) {
-  return CallSync(*connection_, "", 0, options);
+  return CallSync(*connection_, {}, options);
 }
 
 }  // namespace h2bd::client

@@ -26,8 +26,13 @@ absl::StatusOr<uint64_t> CallWriteZeroes(Connection& connection, const IoTarget&
                                          uint64_t length, const CallOptions& options);
 absl::StatusOr<uint64_t> CallDiscard(Connection& connection, const IoTarget& target,
                                      uint64_t length, const CallOptions& options);
-// `disk` is a resource name or empty, `seq` as in SyncRequest.
-absl::StatusOr<SyncInfo> CallSync(Connection& connection, const std::string& disk, uint64_t seq,
+// What a Sync covers: at most one is set, disk and PFS as resource names (SyncRequest).
+struct SyncCall {
+  std::string disk;
+  std::string pfs;
+  uint64_t seq = 0;
+};
+absl::StatusOr<SyncInfo> CallSync(Connection& connection, const SyncCall& call,
                                   const CallOptions& options);
 
 }  // namespace h2bd::client

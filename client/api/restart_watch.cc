@@ -9,6 +9,12 @@
 namespace h2bd::client {
 namespace {
 
+// `scope` is a disk, or everything whose name begins with it when it ends in '/' or is empty.
+bool Covers(const std::string& scope, const std::string& disk) {
+  const bool is_prefix = scope.empty() || scope.back() == '/';
+  return is_prefix ? disk.starts_with(scope) : disk == scope;
+}
+
 bool Differ(absl::string_view a, absl::string_view b) { return !a.empty() && !b.empty() && a != b; }
 
 }  // namespace
@@ -24,11 +30,11 @@ void RestartWatch::Acknowledged(absl::string_view instance, const std::string& d
   highest = std::max(highest, seq);
 }
 
-RestartWatch::Target RestartWatch::BeginSync(const std::string& disk) const {
+RestartWatch::Target RestartWatch::BeginSync(const std::string& scope) const {
   absl::MutexLock lock(&mu_);
-  Target target{.disk = disk, .instance = instance_};
+  Target target{.scope = scope, .instance = instance_};
   for (const auto& [name, seq] : unsynced_) {
-    if (disk.empty() || disk == name) target.seq = std::max(target.seq, seq);
+    if (Covers(scope, name)) target.seq = std::max(target.seq, seq);
   }
   return target;
 }
@@ -47,7 +53,7 @@ absl::Status RestartWatch::EndSync(const Target& target, absl::string_view insta
   }
   // What was acknowledged while the Sync ran has higher numbers and is for the next one.
   std::erase_if(unsynced_, [&](const auto& entry) {
-    return (target.disk.empty() || target.disk == entry.first) && entry.second <= target.seq;
+    return Covers(target.scope, entry.first) && entry.second <= target.seq;
   });
   return absl::OkStatus();
 }

@@ -28,13 +28,14 @@ class RestartWatch {
   // may be empty: not known.
   void Acknowledged(absl::string_view instance, const std::string& disk, uint64_t seq);
 
-  // What a Sync that begins now must cover. `disk` "": all of them.
+  // What a Sync that begins now must cover. `scope`: a disk's resource name; or, ending in '/',
+  // what the names of its disks begin with; "": all of them.
   struct Target {
-    std::string disk;
+    std::string scope;
     std::string instance;
     uint64_t seq = 0;  // 0: nothing
   };
-  Target BeginSync(const std::string& disk) const;
+  Target BeginSync(const std::string& scope) const;
   // Whether an OK to that Sync, by `instance` with `durable_seq`, keeps the promise: OK, or
   // kAborted with kReasonServerRestarted, from then on for ever.
   absl::Status EndSync(const Target& target, absl::string_view instance, uint64_t durable_seq);

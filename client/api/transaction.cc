@@ -101,7 +101,7 @@ absl::StatusOr<TransactionInfo> Transaction::LostCommit(Durability durability,
     case TransactionState::kApplied:
       ended_ = true;
       if (durability == Durability::kDurable) {
-        H2_RETURN_IF_ERROR(CallSync(*connection_, "", info->seq, options).status());
+        H2_RETURN_IF_ERROR(CallSync(*connection_, {.seq = info->seq}, options).status());
         info->state = TransactionState::kDurable;
       }
       return info;

@@ -56,12 +56,9 @@ struct DiskInfo {
   Compression compression = Compression::kUnknown;
   CheckCode check_code = CheckCode::kUnknown;
   uint64_t inode_number = 0;
-  bool damaged = false;  // in lists: the inode cannot be read; only name and number are known
-};
-
-struct SyncInfo {
-  uint64_t durable_seq = 0;  // every change up to this one survives power loss
-  uint64_t mirror_tid = 0;   // of the volume header that holds it
+  // The inode cannot be read, then only name and number are known; or the changes of the disk
+  // cannot be stored, because something of it is damaged: a Sync of it says what.
+  bool damaged = false;
 };
 
 enum class TransactionState { kUnknown, kOpen, kPreparing, kApplied, kDurable, kAborted, kExpired };
@@ -117,6 +114,13 @@ struct FlushPhaseInfo {
 };
 
 // One flush cycle of the server.
+struct SyncInfo {
+  uint64_t durable_seq = 0;            // every change up to this one survives power loss
+  uint64_t mirror_tid = 0;             // of the volume header that holds it
+  uint32_t header_slot = 0;            // where that lies
+  std::vector<FlushPhaseInfo> phases;  // of the cycle that made it durable, in their order
+};
+
 struct FlushCycleInfo {
   uint64_t number = 0;  // from 1 since the server was started
   absl::Time start_time = absl::InfinitePast();

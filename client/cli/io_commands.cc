@@ -86,15 +86,22 @@ absl::Status Read(Session& session, const IoArguments& args) {
   return target.Finish();
 }
 
-absl::Status Sync(Session& session, const std::optional<DiskName>& disk) {
+struct SyncArguments {
+  std::optional<DiskName> disk;
+  std::optional<std::string> pfs;
+};
+
+absl::Status Sync(Session& session, const SyncArguments& args) {
   H2_ASSIGN_OR_RETURN(client::Client * client, session.client());
-  H2_ASSIGN_OR_RETURN(const client::SyncInfo info,
-                      disk.has_value() ? client->Sync(*disk) : client->SyncAll());
+  H2_ASSIGN_OR_RETURN(const client::SyncInfo info, args.disk.has_value() ? client->Sync(*args.disk)
+                                                   : args.pfs.has_value()
+                                                       ? client->SyncPfs(*args.pfs)
+                                                       : client->SyncAll());
   if (session.json()) {
-    PrintJson(session.out(), {{"durable_seq", info.durable_seq}, {"mirror_tid", info.mirror_tid}});
+    PrintJson(session.out(), SyncJson(info));
   } else {
     session.out() << "durable up to change " << info.durable_seq << ", mirror_tid "
-                  << info.mirror_tid << "\n";
+                  << info.mirror_tid << " in header slot " << info.header_slot << "\n";
   }
   return absl::OkStatus();
 }
@@ -121,11 +128,15 @@ void AddIoCommands(CLI::App& app, Session& session) {
       ->type_name("FILE");
   session.OnCommand(read, [&session, args] { return Read(session, *args); });
 
-  const auto disk = std::make_shared<std::optional<DiskName>>();
+  const auto scope = std::make_shared<SyncArguments>();
   CLI::App* sync =
       app.add_subcommand("sync", "Wait until everything written so far survives power loss");
-  AddDiskOption(sync, "disk", disk.get(), "Only this disk; none: the whole volume");
-  session.OnCommand(sync, [&session, disk] { return Sync(session, *disk); });
+  CLI::Option* disk =
+      AddDiskOption(sync, "disk", &scope->disk, "Only this disk; none: the whole volume");
+  sync->add_option("--pfs", scope->pfs, "Only the disks of this PFS")
+      ->type_name("PFS")
+      ->excludes(disk);
+  session.OnCommand(sync, [&session, scope] { return Sync(session, *scope); });
 }
 
 }  // namespace h2bd::cli

@@ -62,11 +62,26 @@ Json VolumeJson(const VolumeInfo& volume) {
           {"server_version", volume.server_version}};
 }
 
-Json FlushCycleJson(const FlushCycleInfo& cycle) {
-  Json phases = Json::object();
-  for (const client::FlushPhaseInfo& phase : cycle.phases) {
-    phases[phase.name] = absl::ToDoubleSeconds(phase.took);
+namespace {
+
+Json PhasesJson(const std::vector<client::FlushPhaseInfo>& phases) {
+  Json json = Json::object();
+  for (const client::FlushPhaseInfo& phase : phases) {
+    json[phase.name] = absl::ToDoubleSeconds(phase.took);
   }
+  return json;
+}
+
+}  // namespace
+
+Json SyncJson(const client::SyncInfo& sync) {
+  return {{"durable_seq", sync.durable_seq},
+          {"mirror_tid", sync.mirror_tid},
+          {"header_slot", sync.header_slot},
+          {"phase_seconds", PhasesJson(sync.phases)}};
+}
+
+Json FlushCycleJson(const FlushCycleInfo& cycle) {
   return {{"number", cycle.number},
           {"start_time", TimeText(cycle.start_time)},
           {"seconds", absl::ToDoubleSeconds(cycle.took)},
@@ -78,7 +93,7 @@ Json FlushCycleJson(const FlushCycleInfo& cycle) {
           {"disks", cycle.disks},
           {"data_blocks", cycle.data_blocks},
           {"data_bytes", cycle.data_bytes},
-          {"phase_seconds", phases}};
+          {"phase_seconds", PhasesJson(cycle.phases)}};
 }
 
 Json TransactionJson(const TransactionInfo& transaction) {

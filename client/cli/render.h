@@ -8,6 +8,7 @@ namespace h2bd::cli {
 
 Json DiskJson(const client::DiskInfo& disk);
 Json VolumeJson(const client::VolumeInfo& volume);
+Json SyncJson(const client::SyncInfo& sync);
 Json FlushCycleJson(const client::FlushCycleInfo& cycle);
 Json TransactionJson(const client::TransactionInfo& transaction);
 

@@ -68,6 +68,9 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
           "Times that everything no barrier had covered was written again.", {}, rewrites);
   gauge("h2bd_held_disks",
         "Disks whose changes cannot be stored because something of them is damaged.", held_disks);
+  gauge("h2bd_pinned_bytes",
+        "Memory of changes that are in a tree and wait for its header to be confirmed.",
+        pinned_bytes);
   gauge("h2bd_durable_opseq", "Last operation that is durable.", durable_opseq);
 }
 

@@ -17,7 +17,7 @@ struct FlushMetrics {
   LatencyHistogram inode_duration;
   Counter inodes_flushed, inodes_created, inodes_deleted, inodes_failed;
   Counter rewrites;
-  Gauge held_disks;
+  Gauge held_disks, pinned_bytes;
   Counter data_blocks, data_bytes, hole_blocks, filled_blocks;
   Counter sync_ok, sync_failed;
   LatencyHistogram sync_wait;

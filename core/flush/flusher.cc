@@ -87,8 +87,7 @@ void Flusher::Remember(const Cycle& cycle, CycleReason reason, const CycleResult
 
 CycleResult Flusher::Run(Cycle& cycle) {
   // The id of this publish: above every header on media, valid or not (F-216, F-218).
-  const uint64_t last_tid =
-      std::max({header_->mirror_tid.v, parts_.ring.highest_tid_seen().v, last_tid_tried_.v});
+  const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
   cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
   if (last_tid >= kTidLimit - 1 || next_modify_tid_ >= kTidLimit) {
     return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
@@ -198,6 +197,7 @@ absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) 
 void Flusher::Pin(const DiskFlush& flush) {
   const size_t blocks = flush.frozen->blocks.size();
   pinned_.push_back({flush.disk, flush.disk->Installed(), blocks});
+  metrics_.pinned_bytes.Add(pinned_.back().cost.memory_bytes);
 }
 
 std::vector<Flusher::InodeFlush> Flusher::ChangedInodes(
@@ -312,7 +312,6 @@ absl::Status Flusher::WriteOut(Cycle& cycle) {
 }
 
 absl::Status Flusher::PublishHeader(Cycle& cycle) {
-  last_tid_tried_ = cycle.tids.mirror_tid;
   HeaderRing::PublishTimes times{};
   const absl::StatusOr<int> slot = parts_.ring.Publish(*cycle.image, &times);
   const auto observe = [&](FlushPhase phase, absl::Duration took) {
@@ -358,10 +357,15 @@ void Flusher::FinishCycle(Cycle& cycle) {
     const auto& [pfs, inode] = touched;
     return !inode->modified() || !held_.contains(DiskId{pfs->key(), inode->meta().inum});
   });
+  uint64_t drained = 0;
   for (const Pinned& pinned : std::exchange(pinned_, {})) {
-    parts_.budget.Release(static_cast<uint64_t>(pinned.cost.memory_bytes));
+    const auto bytes = static_cast<uint64_t>(pinned.cost.memory_bytes);
+    parts_.budget.Release(bytes, &pinned.disk->memory_account());
     parts_.freemap.Unreserve(pinned.cost.reserved_bytes);
+    drained += bytes;
   }
+  parts_.budget.NoteDrained(drained, parts_.clock.MonotonicNow() - cycle.began);
+  metrics_.pinned_bytes.Set(0);
   for (Pfs* pfs : parts_.pfses.all()) pfs->TrimInodes(1024);
 
   cycle.sync.durable_opseq = cycle.cut.opseq;

@@ -136,7 +136,6 @@ class Flusher {
   FlushMetrics metrics_;
   std::unique_ptr<VolumeData> header_;  // last confirmed
   uint64_t next_modify_tid_;
-  Tid last_tid_tried_;        // by a publish, good or not: no id is used twice (F-216)
   int failed_publishes_ = 0;  // in a row
   bool publish_pending_ = false;
   absl::Status failure_;  // fail-stop

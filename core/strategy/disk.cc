@@ -116,12 +116,15 @@ absl::Status Disk::CheckRange(uint64_t offset, uint64_t length) const {
 Disk::Cost Disk::WriteBound(uint64_t offset, uint64_t length, uint64_t disk_size) {
   const uint64_t first = BlockOf(offset);
   const uint64_t blocks = length == 0 ? 0 : BlockOf(offset + length - 1) - first + 1;
-  Cost cost;
-  // Pages are 4 KiB: the ends of a write may touch one more each.
-  cost.memory_bytes =
-      static_cast<int64_t>(length + 2 * DirtyBlock::kPageBytes + blocks * 512 + kGenerationMemory);
-  cost.reserved_bytes = blocks * BlockReservation(disk_size) + kDiskReservation;
+  // The ends of a write may touch one page more each.
+  Cost cost = BlocksBound(blocks, length / DirtyBlock::kPageBytes + 2, disk_size);
+  cost += TouchBound();
   return cost;
+}
+
+Disk::Cost Disk::BlocksBound(uint64_t blocks, uint64_t pages, uint64_t disk_size) {
+  return {static_cast<int64_t>(pages * DirtyBlock::kPageBytes + blocks * 512),
+          blocks * BlockReservation(disk_size)};
 }
 
 Disk::Cost Disk::ZeroesBound(uint64_t disk_size) {

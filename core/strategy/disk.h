@@ -17,6 +17,7 @@
 #include "core/pfs/pfs.h"
 #include "core/strategy/block_cache.h"
 #include "core/strategy/generation.h"
+#include "core/trans/byte_budget.h"
 #include "core/trans/trans_gate.h"
 #include "core/trans/transactions.h"
 
@@ -72,6 +73,9 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // Memory of changes that are in no tree yet.
   uint64_t dirty_bytes() const ABSL_LOCKS_EXCLUDED(mu_);
   bool deleted() const { return deleted_.load(std::memory_order_acquire); }
+  // Memory that its changes hold, from their being applied until the header is confirmed.
+  BudgetAccount& memory_account() { return memory_account_; }
+  const BudgetAccount& memory_account() const { return memory_account_; }
   // Number of the last operation that changed the disk.
   OpSeq last_opseq() const { return OpSeq(last_opseq_.load(std::memory_order_acquire)); }
   void set_last_opseq(OpSeq seq) {
@@ -86,11 +90,18 @@ class Disk : public std::enable_shared_from_this<Disk> {
   struct Cost {
     int64_t memory_bytes = 0;
     uint64_t reserved_bytes = 0;
+    Cost& operator+=(const Cost& other) {
+      memory_bytes += other.memory_bytes;
+      reserved_bytes += other.reserved_bytes;
+      return *this;
+    }
   };
   // Upper bounds, to be charged and reserved before. The same `disk_size` goes to the Apply* that
   // follows, as `bound_size`: the disk may have been resized in between.
   static Cost WriteBound(uint64_t offset, uint64_t length, uint64_t disk_size);
   static Cost ZeroesBound(uint64_t disk_size);
+  // Of writes that touch so many blocks and 4 KiB pages.
+  static Cost BlocksBound(uint64_t blocks, uint64_t pages, uint64_t disk_size);
   static Cost TouchBound();
 
   // Several disks are changed as one by locking them all, in the order of their ids, first.
@@ -153,6 +164,7 @@ class Disk : public std::enable_shared_from_this<Disk> {
   Pfs& pfs_;
   const std::shared_ptr<Inode> inode_;
   StrategyContext& context_;
+  BudgetAccount memory_account_;
   std::atomic<bool> deleted_{false};
   std::atomic<uint64_t> last_opseq_{0};
   std::atomic<uint64_t> sequential_end_{UINT64_MAX};

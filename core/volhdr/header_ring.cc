@@ -139,6 +139,7 @@ void HeaderRing::SetWhole(const Place& place, bool whole) {
 absl::Status HeaderRing::WriteCopy(const Place& place, const VolumeData& header,
                                    PublishTimes* times) {
   SetWhole(place, false);
+  highest_tid_ = std::max(highest_tid_, header.mirror_tid);
   // What the place held may survive a failed write: its entries stay until this one is confirmed.
   entries_.push_back(EntryOf(header, place.slot, place.shadow, /*confirmed=*/false));
 
@@ -161,11 +162,14 @@ absl::Status HeaderRing::WriteCopy(const Place& place, const VolumeData& header,
 }
 
 absl::StatusOr<int> HeaderRing::ChooseSlot(uint64_t volu_size) const {
-  int slot = confirmed_slot_;
-  for (int i = 0; i < slot_count_; ++i) {
-    slot = NextHeaderSlot(slot, volu_size);
-    if (slot_count_ > 1 && slot == confirmed_slot_) continue;
-    if (failures_[static_cast<size_t>(slot)] < kTriesPerSlot) return slot;
+  for (const bool with_given_up : {false, true}) {
+    int slot = confirmed_slot_;
+    for (int i = 0; i < slot_count_; ++i) {
+      slot = NextHeaderSlot(slot, volu_size);
+      if (slot_count_ > 1 && slot == confirmed_slot_) continue;
+      if (given_up_[static_cast<size_t>(slot)] && !with_given_up) continue;
+      if (failures_[static_cast<size_t>(slot)] < kTriesPerSlot) return slot;
+    }
   }
   return WithReason(
       absl::FailedPreconditionError(absl::StrCat(
@@ -203,8 +207,33 @@ absl::StatusOr<int> HeaderRing::Publish(const VolumeData& header, PublishTimes* 
   }
   failures_.fill(0);
   confirmed_slot_ = slot;
+  given_up_[static_cast<size_t>(slot)] = false;
+  ClearUnknownSlots();
   if (shadow_.has_value() && !keeps_shadow) DropShadow();
   return slot;
+}
+
+void HeaderRing::ClearUnknownSlots() {
+  for (int slot = 0; slot < slot_count_; ++slot) {
+    if (slot == confirmed_slot_) continue;
+    const auto in_slot = [&](const RingEntry& entry) {
+      return entry.slot == slot && !entry.shadow;
+    };
+    const bool unknown = std::any_of(entries_.begin(), entries_.end(), [&](const RingEntry& entry) {
+      return in_slot(entry) && !entry.confirmed;
+    });
+    if (!unknown) continue;
+    const absl::Status status = Invalidate(HeaderSlotOffset(slot));
+    given_up_[static_cast<size_t>(slot)] = !status.ok();
+    if (status.ok()) {
+      std::erase_if(entries_, in_slot);
+    } else {
+      logger_.Warning("a header slot is given up: it can be neither written nor zeroed",
+                      {{"device", devices_.root().name()},
+                       {"slot", absl::StrCat(slot)},
+                       {"error", status.ToString()}});
+    }
+  }
 }
 
 void HeaderRing::DropShadow() {

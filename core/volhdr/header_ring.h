@@ -58,7 +58,7 @@ class HeaderRing {
   int confirmed_slot() const { return confirmed_slot_; }
   // Every header a future mount might choose.
   const std::vector<RingEntry>& entries() const { return entries_; }
-  // Highest plausible mirror_tid seen in any slot, valid or not (F-218).
+  // Highest plausible mirror_tid seen in any slot, valid or not (F-218), or tried since (F-216).
   Tid highest_tid_seen() const { return highest_tid_; }
   bool has_shadow() const { return shadow_.has_value(); }
   int slot_count() const { return slot_count_.load(std::memory_order_relaxed); }
@@ -82,6 +82,9 @@ class HeaderRing {
   absl::Status WriteCopy(const Place& place, const VolumeData& header, PublishTimes* times);
   absl::Status WriteSlotAndShadow(const VolumeData& header, PublishTimes* times);
   absl::Status Invalidate(ByteOff off);
+  // A header of unknown outcome keeps its freemap copies named until its slot is written again.
+  // Once another slot is confirmed such slots are zeroed; one that cannot be is given up.
+  void ClearUnknownSlots();
   // A volume that has grown to several slots needs its shadow no more.
   void DropShadow();
 
@@ -97,7 +100,8 @@ class HeaderRing {
   std::unique_ptr<VolumeData> shadow_header_;  // what the shadow holds, once fenced
   std::vector<int> damaged_slots_;
   std::vector<RingEntry> entries_;
-  std::array<int, kVolumeHeaderSlots> failures_{};  // of each slot since the last success
+  std::array<int, kVolumeHeaderSlots> failures_{};   // of each slot since the last success
+  std::array<bool, kVolumeHeaderSlots> given_up_{};  // not written while there is another slot
   Tid highest_tid_;
 };
 

@@ -88,9 +88,11 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
       options.dirty_limit_bytes,
       static_cast<uint64_t>(static_cast<double>(options.dirty_limit_bytes) *
                             options.flush_start_fraction),
-      *env.clock, [this] {
+      *env.clock,
+      [this] {
         if (commit != nullptr) commit->Request();
-      });
+      },
+      /*throttle=*/!options.manual_cycles);
   names = std::make_unique<Namespace>(*store, *env.clock);
   transactions = std::make_unique<TransactionTable>(options.transactions, *env.clock);
   if (!options.manual_cycles) read_ahead = std::make_unique<ThreadPool>("h2bd-ra", 2);
@@ -239,6 +241,10 @@ void Volume::Describe(MetricVisitor& visitor) const {
         static_cast<double>(v.dirty->size()));
   visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
                       {{"resource", "dirty_bytes"}}, v.budget->waits());
+  visitor.OnHistogram(
+      "h2bd_backpressure_slowdown_seconds",
+      "Time for which writers were slowed down as dirty memory came near its limit.", {},
+      v.budget->slowdowns());
   gauge("h2bd_chain_cache_bytes", "Memory of tables of blockrefs.",
         static_cast<double>(v.chains->bytes()));
   visitor.OnCounter("h2bd_recovery_blocks_fixed_total",

@@ -171,9 +171,9 @@ class Volume {
                               const IoOptions& options) {
     return Write(disk, offset, std::span<const ConstByteSpan>(&bytes, 1), options);
   }
-  // Whether a write of `bytes` would go through now without waiting; a network thread uses it to
-  // decide who runs the write.
-  bool WouldWait(uint64_t bytes) const;
+  // Whether a write of `bytes` to `disk` would wait or be slowed down now; a network thread uses it
+  // to decide who runs the write.
+  bool WouldWait(const DiskRef& disk, uint64_t bytes) const;
   // Reads zeros afterwards. Any length up to the disk's size; whole blocks give their space back.
   absl::StatusOr<OpSeq> WriteZeroes(const DiskRef& disk, uint64_t offset, uint64_t length,
                                     const IoOptions& options);

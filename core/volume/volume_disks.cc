@@ -190,7 +190,7 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
   H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
   H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture()));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture()));
 
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, name.path));
@@ -215,7 +215,8 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
     absl::MutexLock lock(&disk->mu());
     v.names->Create(apply.generation(), *pfs, name.path, inum, ObjectType::kRegfile);
     admission.Spend(
-        disk->ApplySize(apply.generation(), options.size_bytes, options.size_bytes, now));
+        *disk, disk->ApplySize(apply.generation(), options.size_bytes, options.size_bytes, now));
+    admission.Finish();
     disk->set_last_opseq(apply.Number());
   }
   v.flusher->metrics().inodes_created.Add();
@@ -232,15 +233,16 @@ absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_
   const uint64_t bound_size = disk->size_bytes();
   const bool shrinks = size_bytes < bound_size;
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), absl::InfiniteFuture(),
-                                     {.space_reserve = shrinks}));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(),
+                                     absl::InfiniteFuture(), {.space_reserve = shrinks}));
   {
     TransGate::Apply apply(*v.gate);
     H2_RETURN_IF_ERROR(v.CheckOpen());
     absl::MutexLock lock(&disk->mu());
     H2_RETURN_IF_ERROR(disk->CheckRange(0, 0));
     admission.Spend(
-        disk->ApplySize(apply.generation(), size_bytes, bound_size, v.env.clock->WallNow()));
+        *disk, disk->ApplySize(apply.generation(), size_bytes, bound_size, v.env.clock->WallNow()));
+    admission.Finish();
     disk->set_last_opseq(apply.Number());
   }
   return v.InfoOf(*disk, name.path);
@@ -259,7 +261,7 @@ absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName
                                                    to.ToString(), ": a disk stays in its PFS"));
   }
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture()));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture()));
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, from.path));
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, to.path));
@@ -272,7 +274,8 @@ absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName
     H2_RETURN_IF_ERROR(v.CheckOpen());
     absl::MutexLock lock(&disk->mu());
     v.names->Rename(apply.generation(), *pfs, entry, to.path);
-    admission.Spend(disk->Touch(apply.generation()));
+    admission.Spend(*disk, disk->Touch(apply.generation()));
+    admission.Finish();
     disk->set_last_opseq(apply.Number());
   }
   return v.InfoOf(*disk, to.path);
@@ -285,7 +288,7 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
   H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
   H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), absl::InfiniteFuture(),
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture(),
                                      {.space_reserve = true, .memory_reserve = true}));
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, name.path));
@@ -306,7 +309,8 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
   // The deleted disk stays in the table while a cycle has its inode to remove: whoever resolved the
   // name before must not get a second Disk for it.
   if (v.names->LosesLastLink(*pfs, (*disk)->inode())) (*disk)->MarkDeleted();
-  admission.Spend((*disk)->Touch(apply.generation()));
+  admission.Spend(**disk, (*disk)->Touch(apply.generation()));
+  admission.Finish();
   (*disk)->set_last_opseq(apply.Number());
   return absl::OkStatus();
 }

@@ -136,13 +136,16 @@ class Volume::Impl::Admission {
     bool space_reserve = false;   // it frees space, so it must work on a full volume (P6)
     bool memory_reserve = false;  // ... and also while all dirty memory is taken; for small ones
   };
-  // Takes what `bound` names.
-  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline, Privileges privileges);
-  absl::Status Admit(const Disk::Cost& bound, absl::Time deadline) {
-    return Admit(bound, deadline, Privileges());
+  // Takes what `bound` names, for a change of `disk` (null: of several, or of none that is known).
+  absl::Status Admit(const Disk::Cost& bound, const Disk* disk, absl::Time deadline,
+                     Privileges privileges);
+  absl::Status Admit(const Disk::Cost& bound, const Disk* disk, absl::Time deadline) {
+    return Admit(bound, disk, deadline, Privileges());
   }
-  // The change is applied: `cost` stays taken, the rest is given back.
-  void Spend(const Disk::Cost& cost);
+  // A change of `disk` is applied: `cost` stays taken. Called for each change, then Finish once,
+  // which gives the rest back.
+  void Spend(Disk& disk, const Disk::Cost& cost);
+  void Finish();
 
  private:
   absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);

@@ -24,12 +24,14 @@ Volume::Impl::Admission::~Admission() {
   if (space_ > 0) volume_.freemap->Unreserve(space_);
 }
 
-absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, absl::Time deadline,
-                                            Privileges privileges) {
+absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, const Disk* disk,
+                                            absl::Time deadline, Privileges privileges) {
+  const auto memory = static_cast<uint64_t>(bound.memory_bytes);
   if (privileges.memory_reserve) {
-    volume_.budget->ChargeUnchecked(static_cast<uint64_t>(bound.memory_bytes));
+    volume_.budget->ChargeUnchecked(memory);
   } else {
-    H2_RETURN_IF_ERROR(volume_.budget->Charge(static_cast<uint64_t>(bound.memory_bytes), deadline));
+    H2_RETURN_IF_ERROR(volume_.budget->Charge(memory, deadline,
+                                              disk == nullptr ? nullptr : &disk->memory_account()));
   }
   memory_ = bound.memory_bytes;
   H2_RETURN_IF_ERROR(ReserveSpace(bound.reserved_bytes, deadline, privileges.space_reserve));
@@ -56,13 +58,17 @@ absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time de
       FormatBytes(space.reserved_bytes)));
 }
 
-void Volume::Impl::Admission::Spend(const Disk::Cost& cost) {
-  const int64_t unused = memory_ - cost.memory_bytes;
-  H2_ASSERT(unused >= 0 && cost.reserved_bytes <= space_);
-  volume_.budget->Release(static_cast<uint64_t>(unused));
-  volume_.freemap->Unreserve(space_ - cost.reserved_bytes);
-  memory_ = 0;
-  space_ = 0;
+void Volume::Impl::Admission::Spend(Disk& disk, const Disk::Cost& cost) {
+  volume_.budget->Attribute(disk.memory_account(), cost.memory_bytes);
+  memory_ -= cost.memory_bytes;
+  H2_ASSERT(cost.reserved_bytes <= space_);
+  space_ -= cost.reserved_bytes;
+}
+
+void Volume::Impl::Admission::Finish() {
+  H2_ASSERT(memory_ >= 0);
+  volume_.budget->Release(static_cast<uint64_t>(std::exchange(memory_, 0)));
+  volume_.freemap->Unreserve(std::exchange(space_, 0));
 }
 
 absl::Status Volume::Impl::CheckLength(uint64_t length) const {
@@ -105,7 +111,7 @@ absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
   H2_RETURN_IF_ERROR(
-      admission.Admit(Disk::WriteBound(offset, length, bound_size), options.deadline));
+      admission.Admit(Disk::WriteBound(offset, length, bound_size), disk.get(), options.deadline));
   PreparedWrite write(offset, pieces);
   OpSeq seq;
   {
@@ -115,18 +121,19 @@ absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
     // Again: it may have been deleted or shrunk while this call waited.
     H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
     admission.Spend(
-        disk->ApplyWrite(apply.generation(), write, bound_size, v.env.clock->WallNow()));
+        *disk, disk->ApplyWrite(apply.generation(), write, bound_size, v.env.clock->WallNow()));
     seq = apply.Number();
     disk->set_last_opseq(seq);
   }
+  admission.Finish();
   v.metrics.write_ops.Add();
   v.metrics.write_bytes.Add(length);
   v.metrics.write_latency.Observe(v.env.clock->MonotonicNow() - began);
   return seq;
 }
 
-bool Volume::WouldWait(uint64_t bytes) const {
-  return impl_->budget->WouldWait(bytes + 2 * kLogicalBytes);
+bool Volume::WouldWait(const DiskRef& disk, uint64_t bytes) const {
+  return impl_->budget->WouldWait(bytes + 2 * kLogicalBytes, &disk->memory_account());
 }
 
 absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, uint64_t length,
@@ -136,14 +143,15 @@ absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, 
   if (length == 0) return disk->last_opseq();
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
-  H2_RETURN_IF_ERROR(
-      admission.Admit(Disk::ZeroesBound(bound_size), options.deadline, {.space_reserve = true}));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(), options.deadline,
+                                     {.space_reserve = true}));
   TransGate::Apply apply(*v.gate);
   H2_RETURN_IF_ERROR(v.CheckOpen());
   absl::MutexLock lock(&disk->mu());
   H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
-  admission.Spend(
-      disk->ApplyZeroes(apply.generation(), offset, length, bound_size, v.env.clock->WallNow()));
+  admission.Spend(*disk, disk->ApplyZeroes(apply.generation(), offset, length, bound_size,
+                                           v.env.clock->WallNow()));
+  admission.Finish();
   const OpSeq seq = apply.Number();
   disk->set_last_opseq(seq);
   v.metrics.zero_ops.Add();

@@ -7,10 +7,44 @@
 namespace h2bd {
 namespace {
 
-Disk::Cost BoundOf(const StagedWrite& write, uint64_t disk_size) {
-  return write.bytes != nullptr ? Disk::WriteBound(write.offset, write.length, disk_size)
-                                : Disk::ZeroesBound(disk_size);
-}
+// What the writes of a transaction to one disk may cost together. Blocks and pages count once,
+// however many writes touch them.
+class DiskBound {
+ public:
+  explicit DiskBound(uint64_t disk_size) : disk_size_(disk_size) {}
+
+  void Add(const StagedWrite& write) {
+    if (write.bytes == nullptr) {
+      // What is zeroed and written again takes its space again.
+      Settle();
+      cost_ += Disk::ZeroesBound(disk_size_);
+      return;
+    }
+    const uint64_t end = write.offset + write.length;
+    pages_.Add(write.offset / DirtyBlock::kPageBytes, (end - 1) / DirtyBlock::kPageBytes + 1);
+    blocks_.Add(write.offset >> kLogicalRadix, ((end - 1) >> kLogicalRadix) + 1);
+  }
+  Disk::Cost Total() {
+    Settle();
+    cost_ += Disk::TouchBound();
+    return cost_;
+  }
+
+ private:
+  static uint64_t Count(const IntervalSet& set) {
+    uint64_t n = 0;
+    for (const auto& [first, last] : set.intervals()) n += last - first;
+    return n;
+  }
+  void Settle() {
+    cost_ += Disk::BlocksBound(Count(blocks_), Count(pages_), disk_size_);
+    pages_.Clear();
+    blocks_.Clear();
+  }
+  const uint64_t disk_size_;
+  IntervalSet pages_, blocks_;
+  Disk::Cost cost_;
+};
 
 }  // namespace
 
@@ -80,19 +114,17 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
   }
   // From here on nothing can fail.
   const absl::Time now = env.clock->WallNow();
-  Disk::Cost cost;
   size_t next_prepared = 0;
   for (const StagedWrite& write : writes) {
     const TxnDisk& disk = by_id.at(write.disk);
-    const Disk::Cost one = write.bytes != nullptr
-                               ? disk.ref->ApplyWrite(apply.generation(), prepared[next_prepared++],
-                                                      disk.bound_size, now)
-                               : disk.ref->ApplyZeroes(apply.generation(), write.offset,
-                                                       write.length, disk.bound_size, now);
-    cost.memory_bytes += one.memory_bytes;
-    cost.reserved_bytes += one.reserved_bytes;
+    admission.Spend(*disk.ref,
+                    write.bytes != nullptr
+                        ? disk.ref->ApplyWrite(apply.generation(), prepared[next_prepared++],
+                                               disk.bound_size, now)
+                        : disk.ref->ApplyZeroes(apply.generation(), write.offset, write.length,
+                                                disk.bound_size, now));
   }
-  admission.Spend(cost);
+  admission.Finish();
   if (by_id.size() > 1) {
     DiskGroup group;
     for (const auto& [id, disk] : by_id) group.push_back(id);
@@ -108,7 +140,7 @@ absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>&
   H2_RETURN_IF_ERROR(CheckWritable());
   if (writes.empty()) return gate->opseq();
   TxnDisks by_id;  // in the order of locking
-  Disk::Cost bound;
+  std::map<DiskId, DiskBound> bounds;
   std::vector<PreparedWrite> prepared;
   for (const StagedWrite& write : writes) {
     TxnDisk& disk = by_id[write.disk];
@@ -116,12 +148,12 @@ absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>&
       H2_ASSIGN_OR_RETURN(disk.ref, DiskById(write.disk));
       disk.bound_size = disk.ref->size_bytes();
     }
-    const Disk::Cost one = BoundOf(write, disk.bound_size);
-    bound.memory_bytes += one.memory_bytes;
-    bound.reserved_bytes += one.reserved_bytes;
+    bounds.try_emplace(write.disk, disk.bound_size).first->second.Add(write);
   }
+  Disk::Cost bound;
+  for (auto& [id, of_disk] : bounds) bound += of_disk.Total();
   Admission admission(*this);
-  H2_RETURN_IF_ERROR(admission.Admit(bound, deadline));
+  H2_RETURN_IF_ERROR(admission.Admit(bound, /*disk=*/nullptr, deadline));
   for (const StagedWrite& write : writes) {
     if (write.bytes == nullptr) continue;
     const ConstByteSpan bytes = write.bytes->span();

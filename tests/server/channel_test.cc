@@ -321,7 +321,7 @@ TEST(Channel, TransactionsSpanStreamsAndUnaryCalls) {
 uint64_t FillUntilAWriteWaits(TestServer& server, TestChannel& channel, uint32_t handle) {
   server.device().Hold(true);
   uint64_t id = 0;
-  while (!server.volume().WouldWait(512 * kKiB)) {
+  while (!server.NextWriteWaits(512 * kKiB)) {
     EXPECT_EQ(
         channel.Call(WriteFrame(id, handle, id % 64 * 512 * kKiB, std::string(512 * kKiB, 'w')))
             .code(),

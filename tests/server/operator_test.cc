@@ -303,7 +303,7 @@ TEST(Stop, CancelsWhatDoesNotEnd) {
   TestChannel channel(server.io());
   const uint32_t handle = channel.Open(disk);
   uint64_t id = 0;
-  for (; !server.volume().WouldWait(512 * kKiB); ++id) {
+  for (; !server.NextWriteWaits(512 * kKiB); ++id) {
     EXPECT_EQ(
         channel.Call(WriteFrame(id, handle, id * 512 * kKiB, std::string(512 * kKiB, 'w'))).code(),
         0);

@@ -202,4 +202,9 @@ std::string ReasonOf(const grpc::Status& status) {
   return info.reason();
 }
 
+bool TestServer::NextWriteWaits(uint64_t bytes) {
+  const VolumeStatus status = volume().GetStatus();
+  return status.dirty_bytes + bytes + 2 * kLogicalBytes > status.dirty_limit_bytes;
+}
+
 }  // namespace h2bd

@@ -50,6 +50,8 @@ class TestServer {
   explicit TestServer(const std::function<void(ServerConfig&)>& adjust = {});
   ~TestServer();
 
+  // Dirty memory is so full that a write of `bytes` waits until a cycle has ended.
+  bool NextWriteWaits(uint64_t bytes);
   Volume& volume() { return *volume_; }
   Server& server() { return *server_; }
   BarrierDevice& device() { return device_; }

@@ -387,7 +387,7 @@ TEST_F(VolumeTest, WritersWaitForMemoryAndTheirDeadlineIsHonoured) {
   soon.deadline = absl::Now() + absl::Milliseconds(50);
   const std::string block(512 * kKiB, 'x');
   EXPECT_TRUE(volume_->Write(disk, 0, AsBytes(block), soon).ok());
-  EXPECT_TRUE(volume_->WouldWait(block.size()));
+  EXPECT_TRUE(volume_->WouldWait(disk, block.size()));
   EXPECT_EQ(volume_->Write(disk, kMiB, AsBytes(block), soon).status().code(),
             absl::StatusCode::kDeadlineExceeded);
   Sync();
