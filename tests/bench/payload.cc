@@ -80,8 +80,9 @@ std::string LatencyJson(std::vector<absl::Duration> samples) {
     const auto index = static_cast<size_t>(quantile * static_cast<double>(samples.size()));
     return absl::ToDoubleMicroseconds(samples[std::min(index, samples.size() - 1)]);
   };
-  return absl::StrFormat(R"({"p50_us": %.1f, "p99_us": %.1f, "count": %d})", at(0.5), at(0.99),
-                         samples.size());
+  return absl::StrFormat(
+      R"({"p50_us": %.1f, "p99_us": %.1f, "p999_us": %.1f, "max_us": %.1f, "count": %d})", at(0.5),
+      at(0.99), at(0.999), at(1), samples.size());
 }
 
 void Die(const char* program, const absl::Status& status) {

@@ -41,7 +41,7 @@ class PayloadSource {
 // the kernel, which costs more than the transfer. All sides of a comparison call it first in main.
 void TuneAllocator();
 
-// "{"p50_us": …, "p99_us": …, "count": …}"; needs at least one sample.
+// {"p50_us": …, "p99_us": …, "p999_us": …, "max_us": …, "count": …}; needs at least one sample.
 std::string LatencyJson(std::vector<absl::Duration> samples);
 
 // Prints "PROGRAM: STATUS" to stderr and ends with 1.

@@ -7,10 +7,7 @@
 //     commit   write of 64 KiB, fdatasync, write of 64 KiB (a volume header), fdatasync
 //
 // DESTROYS what PATH holds. Prints one JSON object.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -21,6 +18,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
+#include "tests/bench/direct_file.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/scratch_volume.h"
 
@@ -86,32 +84,6 @@ absl::Status Engine(const Arguments& arguments) {
               LatencyJson(samples).c_str(), MedianPhases(results).c_str());
   return volume->Close();
 }
-
-// The file as the kernel gives it, past the page cache.
-class DirectFile {
- public:
-  static absl::StatusOr<DirectFile> Open(const std::string& path) {
-    const int fd = open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
-    if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
-    return DirectFile(fd);
-  }
-  DirectFile(DirectFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~DirectFile() {
-    if (fd_ >= 0) close(fd_);
-  }
-  absl::Status Write(uint64_t at, const AlignedBuffer& buffer, size_t bytes) {
-    const ssize_t written = pwrite(fd_, buffer.data(), bytes, static_cast<off_t>(at));
-    if (written == static_cast<ssize_t>(bytes)) return absl::OkStatus();
-    return absl::ErrnoToStatus(written < 0 ? errno : EIO, "pwrite");
-  }
-  absl::Status Barrier() {
-    return fdatasync(fd_) == 0 ? absl::OkStatus() : absl::ErrnoToStatus(errno, "fdatasync");
-  }
-
- private:
-  explicit DirectFile(int fd) : fd_(fd) {}
-  int fd_;
-};
 
 absl::Status SystemCalls(const Arguments& arguments, bool commit) {
   H2_ASSIGN_OR_RETURN(DirectFile file, DirectFile::Open(arguments.device));
