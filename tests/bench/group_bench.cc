@@ -21,6 +21,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
 #include "tests/bench/bench_device.h"
+#include "tests/bench/cpu_meter.h"
 #include "tests/bench/direct_file.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/scratch_volume.h"
@@ -54,13 +55,13 @@ class Tally {
     absl::MutexLock lock(&mu_);
     return status_;
   }
-  std::string Json(absl::Duration took) const {
+  std::string Json(absl::Duration took, const std::string& cpu) const {
     absl::MutexLock lock(&mu_);
     const double seconds = absl::ToDoubleSeconds(took);
-    return absl::StrFormat(R"({"per_s": %.1f, "cycles_per_s": %.1f, "syncs_per_cycle": %.2f})",
-                           static_cast<double>(syncs_) / seconds,
-                           static_cast<double>(headers_.size()) / seconds,
-                           static_cast<double>(syncs_) / static_cast<double>(headers_.size()));
+    return absl::StrFormat(
+        R"({"per_s": %.1f, "cycles_per_s": %.1f, "syncs_per_cycle": %.2f, "cpu": %s})",
+        static_cast<double>(syncs_) / seconds, static_cast<double>(headers_.size()) / seconds,
+        static_cast<double>(syncs_) / static_cast<double>(headers_.size()), cpu);
   }
 
  private:
@@ -89,13 +90,15 @@ absl::StatusOr<std::string> Clients(Volume& volume, const std::vector<DiskRef>& 
                                     int syncs_each) {
   Tally tally;
   std::vector<std::thread> threads;
+  const CpuMeter meter;
   const absl::Duration begin = SystemClock().MonotonicNow();
   for (size_t i = 0; i < count; ++i) {
     threads.emplace_back([&, i] { RunClient(volume, disks[i], syncs_each, i + 1, tally); });
   }
   for (std::thread& thread : threads) thread.join();
+  const absl::Duration took = SystemClock().MonotonicNow() - begin;
   H2_RETURN_IF_ERROR(tally.status());
-  return tally.Json(SystemClock().MonotonicNow() - begin);
+  return tally.Json(took, meter.Json());
 }
 
 absl::StatusOr<double> BarriersPerSecond(DirectFile& file, bool after_a_write) {

@@ -10,12 +10,15 @@ for this machine only. All traffic stays on the loopback interface.
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+
+from flush_rows import FlushRows
 
 MIB, GIB = 1 << 20, 1 << 30
 DEVICE_BYTES = 4 * GIB  # two header slots; room for one round between two formats
@@ -37,7 +40,6 @@ class Bench:
         self.rounds = arguments.rounds
         self.only = arguments.only
         self.log = open(os.path.join(self.work, "servers.log"), "wb")
-        self.fio_engine = self.best_fio_engine()
         self.rows, self.profiles = [], {}
 
     # --- programs ---------------------------------------------------------------------------------
@@ -104,7 +106,8 @@ class Bench:
         job = json.loads(done.stdout)["jobs"][0]
         return TRANSFER_BYTES / 1e6 / (job["job_runtime"] / 1e3)
 
-    def best_fio_engine(self):
+    @functools.cached_property
+    def fio_engine(self):
         probe = ["fio", "--name=probe", "--filename=" + os.path.join(self.work, "probe"), "--rw=write",
                  "--bs=64k", "--size=64k", "--ioengine=io_uring"]
         works = subprocess.run(probe, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
@@ -125,8 +128,8 @@ class Bench:
 
     def report(self, name, unit, a, b, yardstick):
         ratios = [x / y for x, y in zip(a, b)]
-        self.rows.append((name, f"{statistics.median(a):,.0f} {unit}",
-                          f"{statistics.median(b):,.0f} {unit}", yardstick,
+        figure = lambda x: f"{x:,.0f} {unit}" if x >= 100 else f"{x:.3g} {unit}"
+        self.rows.append((name, figure(statistics.median(a)), figure(statistics.median(b)), yardstick,
                           f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}–{max(ratios):.2f}"))
         print(f"{name}: {self.rows[-1][1]} against {self.rows[-1][2]}, ratio {self.rows[-1][4]} "
               f"({self.rows[-1][5]})", file=sys.stderr, flush=True)
@@ -170,27 +173,36 @@ class Bench:
             for phase in PHASES}
 
     def sync(self):
-        names = ["Sync after a 4 KiB write, engine", "Sync after a 4 KiB write, `Channel`"]
-        if not self.wanted(*names):
+        name = "flush: Sync after a 4 KiB write, engine"
+        if not self.wanted(name):
             return
-        runs, engine, rpc, barriers, commit = [], [], [], [], []
+        runs, engine, barriers, commit = [], [], [], []
         p50 = lambda result: result["latency"]["p50_us"]
         for _ in range(self.rounds):
             runs.append(self.json_of("sync_bench", mode="engine", device=self.device))
             engine.append(p50(runs[-1]))
             barriers.append(p50(self.json_of("sync_bench", mode="barriers", device=self.device)))
             commit.append(p50(self.json_of("sync_bench", mode="commit", device=self.device)))
+        self.report(name, "us", engine, barriers, "4 KiB write + 2 × fdatasync")
+        self.report(name, "us", engine, commit, "64 KiB, fdatasync, 64 KiB, fdatasync")
+        self.profiles[f"{name}: p50 of each phase, us"] = {
+            phase: statistics.median(run["phases_p50_us"][phase] for run in runs)
+            for phase in PHASES}
+
+    def sync_over_rpc(self):
+        name = "Sync after a 4 KiB write, `Channel`"
+        if not self.wanted(name):
+            return
+        rpc, barriers = [], []
+        p50 = lambda result: result["latency"]["p50_us"]
+        for _ in range(self.rounds):
             self.new_volume()
             with self.h2bd_server():
                 self.new_disk()
                 self.load(SERVER, "write", MIB, CACHED_BYTES)
                 rpc.append(p50(self.load(SERVER, "sync", 4096, CACHED_BYTES, count=500)))
-        self.report(names[0], "us", engine, barriers, "4 KiB write + 2 × fdatasync")
-        self.report(names[0], "us", engine, commit, "64 KiB, fdatasync, 64 KiB, fdatasync")
-        self.report(names[1], "us", rpc, barriers, "4 KiB write + 2 × fdatasync")
-        self.profiles["Sync after a 4 KiB write, engine: p50 of each phase, us"] = {
-            phase: statistics.median(run["phases_p50_us"][phase] for run in runs)
-            for phase in PHASES}
+            barriers.append(p50(self.json_of("sync_bench", mode="barriers", device=self.device)))
+        self.report(name, "us", rpc, barriers, "4 KiB write + 2 × fdatasync")
 
     # --- output ---------------------------------------------------------------------------------------
 
@@ -232,6 +244,8 @@ def main():
     bench.engine("random", "incompressible")
     bench.engine("text", "text of ratio 2")
     bench.sync()
+    bench.sync_over_rpc()
+    FlushRows(bench).all()
     cores = f"{os.cpu_count()} cores, Linux {os.uname().release.split('-')[0]}"
     text = f"{time.strftime('%Y-%m-%d')}, {cores}, {arguments.rounds} rounds. MB/s: more is better; us: less is.\n\n" + bench.markdown()
     print(text)

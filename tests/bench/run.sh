@@ -3,6 +3,7 @@
 #
 #   tests/bench/run.sh [--no-install] [--readme] [--rounds N] [--only WORD] [--device PATH] [--micro]
 #
+#   --only    the rows whose name holds WORD; "flush": those of the flusher, which need no server
 #   --readme  also writes the table into README.md, between its markers
 #   --device  a file or block device to measure on instead of a 4 GiB file in the build directory. ITS CONTENT IS LOST.
 #   --micro   the check codes and the codec instead (Google Benchmark)
@@ -14,6 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../deploy/common.sh"
 
 install=yes
 micro=''
+only=''
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -22,6 +24,7 @@ while [ $# -gt 0 ]; do
     --readme) arguments+=(--readme "$h2bd_root/README.md") ;;
     --rounds | --only | --device)
       [ $# -ge 2 ] || die "$1 needs a value"
+      if [ "$1" = --only ]; then only=$2; fi
       arguments+=("$1" "$2")
       shift
       ;;
@@ -38,5 +41,10 @@ if [ -n "$micro" ]; then
   build "$build_dir" micro_bench
   exec "$build_dir/bench/micro_bench"
 fi
-build "$build_dir" h2bd h2bd-server engine_bench sync_bench null_server channel_load
-exec python3 "$h2bd_root/tests/bench/rounds.py" --build "$build_dir" --work "$build_dir/bench-work" "${arguments[@]}"
+targets=(engine_bench sync_bench stall_bench cut_bench group_bench cycle_bench scaling_bench)
+case $only in
+  flush*) ;;
+  *) targets+=(h2bd h2bd-server null_server channel_load) ;;
+esac
+build "$build_dir" "${targets[@]}"
+exec python3 -B "$h2bd_root/tests/bench/rounds.py" --build "$build_dir" --work "$build_dir/bench-work" "${arguments[@]}"

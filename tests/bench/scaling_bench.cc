@@ -4,8 +4,6 @@
 //   scaling_bench --device PATH|memory|sink --threads 1,2 --rounds N [--content random|text]
 //
 // DESTROYS what PATH holds. Prints one JSON object.
-#include <sys/resource.h>
-
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -16,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/clock.h"
 #include "tests/bench/bench_device.h"
+#include "tests/bench/cpu_meter.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/scratch_volume.h"
 
@@ -31,19 +30,6 @@ struct Arguments {
   int rounds = 3;
 };
 
-struct Usage {
-  double user_ms = 0, system_ms = 0;
-};
-
-Usage Now() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto ms = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_usec) / 1e3;
-  };
-  return {ms(usage.ru_utime), ms(usage.ru_stime)};
-}
-
 absl::StatusOr<std::string> OneCycle(const DeviceSource& source, PayloadSource& payload,
                                      size_t threads, uint64_t dirty_bytes) {
   VolumeOptions options = OnlyOnSync(kDirtyLimit);
@@ -55,16 +41,15 @@ absl::StatusOr<std::string> OneCycle(const DeviceSource& source, PayloadSource& 
   {
     H2_ASSIGN_OR_RETURN(const DiskRef disk, MakeDisk(*volume, "bench", dirty_bytes));
     H2_RETURN_IF_ERROR(FillDisk(*volume, disk, payload, kIoBytes));
-    const Usage before = Now();
+    const CpuMeter meter;
     const absl::Duration begin = SystemClock().MonotonicNow();
     H2_ASSIGN_OR_RETURN(const SyncResult result, volume->Sync(nullptr, {}));
     const absl::Duration took = SystemClock().MonotonicNow() - begin;
-    const Usage after = Now();
+    const std::string cpu = meter.Json(), threads_json = meter.ThreadsJson();
     json = absl::StrFormat(
-        R"({"mb_per_s": %.1f, "wall_ms": %.1f, "user_ms": %.0f, "system_ms": %.0f, "phases_ms": %s})",
+        R"({"mb_per_s": %.1f, "wall_ms": %.1f, "cpu": %s, "threads": %s, "phases_ms": %s})",
         static_cast<double>(dirty_bytes) / 1e6 / absl::ToDoubleSeconds(took),
-        absl::ToDoubleMilliseconds(took), after.user_ms - before.user_ms,
-        after.system_ms - before.system_ms, PhasesJson(result));
+        absl::ToDoubleMilliseconds(took), cpu, threads_json, PhasesJson(result));
   }
   H2_RETURN_IF_ERROR(volume->Close());
   return json;

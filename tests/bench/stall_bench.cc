@@ -18,6 +18,7 @@
 #include "absl/time/clock.h"
 #include "core/base/clock.h"
 #include "tests/bench/bench_device.h"
+#include "tests/bench/cpu_meter.h"
 #include "tests/bench/load.h"
 #include "tests/bench/payload.h"
 #include "tests/bench/scratch_volume.h"
@@ -37,18 +38,21 @@ struct Arguments {
   int rounds = 1, window_ms = 1500;
 };
 
-struct Windows {
-  Window idle, burn, cycle;
+// A part of the run, and who used the processors in it.
+struct Part {
+  Window window;
+  std::string cpu;
 };
 
-Window Watch(absl::Duration length) {
+Part Watch(absl::Duration length) {
+  const CpuMeter meter;
   const absl::Duration from = SystemClock().MonotonicNow();
   absl::SleepFor(length);
-  return {from, SystemClock().MonotonicNow()};
+  return {{from, SystemClock().MonotonicNow()}, meter.Json()};
 }
 
 struct Cycle {
-  Window window;
+  Part part;
   SyncResult result;
 };
 
@@ -56,14 +60,16 @@ absl::StatusOr<Cycle> RunCycle(Volume& volume) {
   Cycle cycle;
   absl::Status status;
   absl::Notification done;
-  cycle.window.from = SystemClock().MonotonicNow();
+  const CpuMeter meter;
+  cycle.part.window.from = SystemClock().MonotonicNow();
   volume.SyncAsync(nullptr, [&](absl::StatusOr<SyncResult> result) {
-    cycle.window.to = SystemClock().MonotonicNow();
+    cycle.part.window.to = SystemClock().MonotonicNow();
     status = result.status();
     if (result.ok()) cycle.result = *result;
     done.Notify();
   });
   done.WaitForNotification();
+  cycle.part.cpu = meter.Json();
   H2_RETURN_IF_ERROR(status);
   return cycle;
 }
@@ -107,8 +113,8 @@ class Scene {
       return volume_.Read(read_, at, into.span(), {});
     });
     absl::SleepFor(kWarmUp);
-    const Window idle = Watch(absl::Milliseconds(arguments_.window_ms));
-    Window burn;
+    const Part idle = Watch(absl::Milliseconds(arguments_.window_ms));
+    Part burn;
     {
       const Burners burners;
       absl::SleepFor(kWarmUp);
@@ -118,14 +124,14 @@ class Scene {
     H2_ASSIGN_OR_RETURN(const Cycle cycle, RunCycle(volume_));
     H2_ASSIGN_OR_RETURN(const std::vector<LoadSample> written, writes.Stop());
     H2_ASSIGN_OR_RETURN(const std::vector<LoadSample> read, reads.Stop());
-    const auto both = [&](const Window& window) {
-      return absl::StrCat("{\"write\": ", LoadJson(written, window),
-                          ", \"read\": ", LoadJson(read, window), "}");
+    const auto json = [&](const Part& part) {
+      return absl::StrCat("{\"write\": ", LoadJson(written, part.window),
+                          ", \"read\": ", LoadJson(read, part.window), ", \"cpu\": ", part.cpu,
+                          "}");
     };
-    return absl::StrCat(
-        "{\"idle\": ", both(idle), ", \"burn\": ", both(burn), ", \"cycle\": ", both(cycle.window),
-        ", \"cycle_ms\": ", absl::ToDoubleMilliseconds(cycle.window.to - cycle.window.from),
-        ", \"phases_ms\": ", PhasesJson(cycle.result), "}");
+    return absl::StrCat("{\"idle\": ", json(idle), ", \"burn\": ", json(burn),
+                        ", \"cycle\": ", json(cycle.part),
+                        ", \"phases_ms\": ", PhasesJson(cycle.result), "}");
   }
 
  private:
