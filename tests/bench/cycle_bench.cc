@@ -2,8 +2,8 @@
 //   small    random blocks of a disk of 10,000 blocks
 //   spread   random blocks of a disk of 1,000,000 blocks: most lie in a table of their own
 //   window   random blocks out of 10,000 neighbours of that disk
-// Each dirty block has 4 KiB of new bytes; the rest of it comes from the device ("cold"), or was
-// read shortly before ("warm").
+// Each dirty block has 4 KiB of new bytes that compress well, so that every block is stored in 1
+// KiB; the rest of it comes from the device ("cold"), or was read shortly before ("warm").
 //
 //   cycle_bench --device PATH|memory --rounds N [--blocks N]
 //
@@ -75,12 +75,14 @@ class Subject {
     H2_ASSIGN_OR_RETURN(volume_, Volume::Open(std::move(devices), options, {}));
     H2_ASSIGN_OR_RETURN(const DiskName name, DiskName::Parse("disk"));
     H2_ASSIGN_OR_RETURN(disk_, volume_->OpenDisk(name));
-    return LoadTables();
+    return FillCaches();
   }
 
   absl::Status Close() {
     disk_.reset();
-    return volume_->Close();
+    const absl::Status closed = volume_->Close();
+    volume_.reset();  // and with it the device
+    return closed;
   }
 
   // One cycle over random blocks of [first, first + range).
@@ -89,10 +91,10 @@ class Subject {
     while (chosen.size() < dirty) chosen.insert(first + rng_() % range);
     std::vector<uint64_t> order(chosen.begin(), chosen.end());
     std::shuffle(order.begin(), order.end(), rng_);
-    AlignedBuffer piece(kIoBytes);
+    AlignedBuffer into(kIoBytes), piece = AlignedBuffer::Zeroed(kIoBytes);
     for (const uint64_t block : order) {
-      if (warm) H2_RETURN_IF_ERROR(volume_->Read(disk_, block * kBlockBytes, piece.span(), {}));
-      for (size_t at = 0; at < kIoBytes; at += sizeof(uint64_t)) StoreAs(piece.span(), rng_(), at);
+      if (warm) H2_RETURN_IF_ERROR(volume_->Read(disk_, block * kBlockBytes, into.span(), {}));
+      StoreAs(piece.span(), rng_());
       const uint64_t at = block * kBlockBytes + rng_() % (kBlockBytes / kIoBytes) * kIoBytes;
       H2_RETURN_IF_ERROR(volume_->Write(disk_, at, piece.span(), {}).status());
     }
@@ -108,11 +110,12 @@ class Subject {
   uint64_t blocks() const { return blocks_; }
 
  private:
-  // All tables of both disks fit the cache of tables: reading them is not what is compared.
-  absl::Status LoadTables() {
-    constexpr uint64_t kBlocksInTable = 128;
+  // All tables of both disks fit the cache of tables, and as many blocks as are read here fill the
+  // cache of blocks: neither is to grow while cycles are measured.
+  absl::Status FillCaches() {
+    constexpr uint64_t kReads = 10'000;
     AlignedBuffer into(kIoBytes);
-    for (uint64_t block = 0; block < blocks_; block += kBlocksInTable) {
+    for (uint64_t block = 0; block < blocks_; block += std::max<uint64_t>(1, blocks_ / kReads)) {
       H2_RETURN_IF_ERROR(volume_->Read(disk_, block * kBlockBytes, into.span(), {}));
     }
     return absl::OkStatus();
