@@ -176,6 +176,30 @@ OpSeq EngineWorld::Write(const DiskRef& disk, uint64_t offset, absl::string_view
   return seq;
 }
 
+OpSeq EngineWorld::Zero(const DiskRef& disk, uint64_t offset, uint64_t length) {
+  const uint64_t size = disk->size_bytes();
+  const Disk::Cost bound = Disk::ZeroesBound(size);
+  Charge(bound);
+  TransGate::Apply apply(*gate_);
+  absl::MutexLock lock(&disk->mu());
+  Spend(bound, disk->ApplyZeroes(apply.generation(), offset, length, size, clock_.WallNow()));
+  const OpSeq seq = apply.Number();
+  disk->set_last_opseq(seq);
+  return seq;
+}
+
+OpSeq EngineWorld::Resize(const DiskRef& disk, uint64_t size) {
+  const uint64_t bound_size = disk->size_bytes();
+  const Disk::Cost bound = Disk::ZeroesBound(bound_size);
+  Charge(bound);
+  TransGate::Apply apply(*gate_);
+  absl::MutexLock lock(&disk->mu());
+  Spend(bound, disk->ApplySize(apply.generation(), size, bound_size, clock_.WallNow()));
+  const OpSeq seq = apply.Number();
+  disk->set_last_opseq(seq);
+  return seq;
+}
+
 std::string EngineWorld::Read(const DiskRef& disk) {
   std::string text(disk->size_bytes(), '?');
   EXPECT_EQ(disk->Read(0, std::as_writable_bytes(std::span(text))), absl::OkStatus());

@@ -54,6 +54,8 @@ class EngineWorld {
   // Takes the name away without a word to the disk, as for a disk whose inode cannot be read.
   void DeleteName(const std::string& name);
   OpSeq Write(const DiskRef& disk, uint64_t offset, absl::string_view text);
+  OpSeq Zero(const DiskRef& disk, uint64_t offset, uint64_t length);
+  OpSeq Resize(const DiskRef& disk, uint64_t size);
   std::string Read(const DiskRef& disk);
   // What a Sync of everything answers.
   absl::StatusOr<SyncResult> Sync();
