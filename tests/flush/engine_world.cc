@@ -67,7 +67,8 @@ void FailingAllocator::LetGo() {
   hold_ = false;
 }
 
-EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options)
+EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options,
+                         uint64_t block_cache_bytes)
     : clock_(clock) {
   std::vector<std::unique_ptr<BlockDevice>> devices;
   devices.push_back(std::make_unique<BorrowedDevice>(device));
@@ -81,7 +82,7 @@ EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOpt
   store_ = std::make_unique<BlockStore>(*dio_, *allocator_, set_.header->address_space());
   chains_ = std::make_unique<ChainCache>(kMemory);
   pfses_ = Must(PfsTable::Open(*set_.header, *store_, *chains_, logger));
-  cache_ = std::make_unique<BlockCache>(kMemory);
+  cache_ = std::make_unique<BlockCache>(block_cache_bytes);
   gate_ = std::make_unique<TransGate>(clock_);
   dirty_ = std::make_unique<DirtyRegistry>(clock_, [this] { commit_->NoteDirty(); });
   budget_ = std::make_unique<ByteBudget>(kMemory, kMemory, clock_, [] {});

@@ -45,7 +45,8 @@ class FailingAllocator final : public BlockAllocator {
 class EngineWorld {
  public:
   // Opens what is on `device`, which outlives this like `clock`.
-  EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options);
+  EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options,
+              uint64_t block_cache_bytes = 256 * kMiB);
   ~EngineWorld();
 
   DiskRef Create(const std::string& name, uint64_t size);

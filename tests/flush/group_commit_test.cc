@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/flush/engine_world.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/gated_device.h"
 #include "tests/volume/test_volume.h"
 
 namespace h2bd {
@@ -247,32 +248,6 @@ TEST_F(GroupCommitTest, AgeIsCountedInTimeThatPasses) {
   }
 }
 
-// A device whose barriers wait until the test opens it.
-class GatedDevice final : public BlockDevice {
- public:
-  explicit GatedDevice(BlockDevice& inner) : inner_(inner) {}
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
-  absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
-  absl::Status Sync() override {
-    absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(&open_));
-    return inner_.Sync();
-  }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
-  void set_open(bool open) {
-    absl::MutexLock lock(&mu_);
-    open_ = open;
-  }
-
- private:
-  BlockDevice& inner_;
-  absl::Mutex mu_;
-  bool open_ ABSL_GUARDED_BY(mu_) = true;
-};
-
 // F-314: whoever gives up waiting leaves the cycle running; its outcome is there for the next.
 TEST(SyncDeadline, PassesWithoutEndingTheCycle) {
   MemoryDevice memory(*FormattedImage(8 * kGiB));
@@ -284,12 +259,12 @@ TEST(SyncDeadline, PassesWithoutEndingTheCycle) {
   ASSERT_TRUE((*volume)->CreateDisk({"", "d"}, {kDiskBytes}).ok());
   const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
   ASSERT_EQ(WriteText(**volume, disk, 0, "text"), absl::OkStatus());
-  device.set_open(false);
+  device.syncs().Hold();
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ((*volume)->Sync(disk, {.deadline = absl::InfinitePast()}).status().code(),
               absl::StatusCode::kDeadlineExceeded);
   }
-  device.set_open(true);
+  device.syncs().LetGo();
   // Nobody else asks for a cycle.
   while ((*volume)->GetStatus().durable_opseq < disk->last_opseq()) std::this_thread::yield();
   EXPECT_TRUE((*volume)->Sync(disk, {}).ok());
