@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -92,6 +93,36 @@ TEST_P(LoopDeviceTest, IsMeasuredLockedAndWritten) {
   EXPECT_TRUE(OpenFileDevice(loop->path(), {.read_only = true}, NullLogger()).ok());
   ASSERT_TRUE((*reader)->Read(ByteOff(kMiB), in.span()).ok());
   EXPECT_EQ(std::memcmp(in.data(), out.data(), out.size()), 0);
+}
+
+// What the queue says of its write cache, as the log of the start repeats it (spec 04 F-227).
+std::string QueueSays(const std::string& path) {
+  std::ifstream in(
+      absl::StrCat("/sys/block/", path.substr(path.rfind('/') + 1), "/queue/write_cache"));
+  std::string mode;
+  std::getline(in, mode);
+  return mode;
+}
+
+class WriteCacheLogger final : public Logger {
+ public:
+  void Write(LogSeverity, absl::string_view, std::initializer_list<LogField> fields) override {
+    for (const auto& [name, value] : fields) {
+      if (name == "write_cache") reported = value;
+    }
+  }
+  std::string reported;
+};
+
+TEST_P(LoopDeviceTest, ReportsTheWriteCacheOfItsQueue) {
+  const std::unique_ptr<LoopDevice> loop = LoopDevice::Make(16 * kMiB, GetParam());
+  if (loop == nullptr || QueueSays(loop->path()).empty()) {
+    SkipLoudly(absl::StrCat("no loop device with a queue here: ", std::strerror(errno)));
+    GTEST_SKIP();
+  }
+  WriteCacheLogger logger;
+  ASSERT_TRUE(OpenFileDevice(loop->path(), {}, logger).ok());
+  EXPECT_EQ(logger.reported, QueueSays(loop->path()));
 }
 
 }  // namespace
