@@ -18,13 +18,14 @@ int Rounds() {
   return given == nullptr ? 1 : std::max(1, std::atoi(given));
 }
 
-void EveryStateKeepsItsPromises(uint64_t volume_bytes, int least_states) {
+void EveryStateKeepsItsPromises(uint64_t volume_bytes, int least_states, bool threads = false) {
   const uint64_t seed = TestSeed();
   int states = 0;
   for (int round = 0; round < Rounds() || states < least_states; ++round) {
     Workload workload;
     workload.volume_bytes = volume_bytes;
     workload.seed = seed + static_cast<uint64_t>(round);
+    workload.threads = threads;
     SCOPED_TRACE(testing::Message() << "H2BD_SEED=" << seed << " round " << round);
     const absl::StatusOr<CrashRecord> record = RunWorkload(workload);
     ASSERT_TRUE(record.ok()) << record.status();
@@ -39,6 +40,9 @@ void EveryStateKeepsItsPromises(uint64_t volume_bytes, int least_states) {
 TEST(Crash, OneHeaderSlot) { EveryStateKeepsItsPromises(1 * kGiB, 700); }
 TEST(Crash, TwoHeaderSlots) { EveryStateKeepsItsPromises(3 * kGiB, 700); }
 TEST(Crash, FourHeaderSlots) { EveryStateKeepsItsPromises(8 * kGiB, 700); }
+TEST(Crash, FourHeaderSlotsWithThreads) {
+  EveryStateKeepsItsPromises(8 * kGiB, 700, /*threads=*/true);
+}
 
 // The test of this test: with one rule taken out it must fail.
 void AMutantIsCaught(Mutant mutant, uint64_t volume_bytes) {

@@ -201,6 +201,15 @@ std::string Difference(const Contents& found, const Contents& expected) {
   return found.size() == expected.size() ? "" : "there is a disk too many";
 }
 
+VolumeOptions OptionsOf(const Workload& workload) {
+  VolumeOptions options = ManualOptions();
+  if (!workload.threads) return options;
+  options.manual_cycles = false;
+  options.flush_age = absl::ZeroDuration();
+  options.flusher_threads = 3;
+  return options;
+}
+
 }  // namespace
 
 uint64_t CrashRecord::PromisedAt(size_t cut) const {
@@ -222,12 +231,13 @@ absl::StatusOr<CrashRecord> RunWorkload(const Workload& workload) {
   SeededRandom random(workload.seed + 1);
   VolumeEnv env;
   env.random = &random;
-  H2_ASSIGN_OR_RETURN(const std::unique_ptr<Volume> volume, OpenOn(device, ManualOptions(), env));
+  H2_ASSIGN_OR_RETURN(const std::unique_ptr<Volume> volume,
+                      OpenOn(device, OptionsOf(workload), env));
   Client client(*volume, workload.seed + 2);
   for (int cycle = 0; cycle < workload.cycles; ++cycle) {
     const uint64_t steps = 1 + random.Next64() % 8;
     for (uint64_t step = 0; step < steps; ++step) H2_RETURN_IF_ERROR(client.Step());
-    if (random.Next64() % 4 == 0) {
+    if (random.Next64() % 4 == 0 && !workload.threads) {
       H2_RETURN_IF_ERROR(volume->RunCycle());  // published, but promised to nobody
       record.published[volume->GetStatus().mirror_tid.v] = client.contents();
       continue;

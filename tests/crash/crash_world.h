@@ -31,6 +31,8 @@ struct Workload {
   int cycles = 12;
   uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;
+  bool threads =
+      false;  // of the engine: writes reach the device in any order, cycles run for Syncs
 };
 
 // One run and its record.

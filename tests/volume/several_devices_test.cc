@@ -45,11 +45,25 @@ SetImages NarrowSet(size_t devices) {
   return *std::move(images);
 }
 
+// How many devices there are, and whether the engine has threads of its own. Cycles run for Syncs
+// only, with and without.
+struct Shape {
+  size_t devices;
+  bool threads;
+};
+VolumeOptions OptionsOf(const Shape& shape) {
+  if (!shape.threads) return ManualOptions();
+  VolumeOptions options;
+  options.flush_age = absl::ZeroDuration();
+  options.flusher_threads = 3;
+  return options;
+}
+
 // A volume whose disk "d" durably holds `before`.
 class SetWorld {
  public:
-  explicit SetWorld(const SetImages& images) : stack(images) {
-    absl::StatusOr<std::unique_ptr<Volume>> opened = stack.Open(ManualOptions());
+  SetWorld(const SetImages& images, const Shape& shape) : stack(images) {
+    absl::StatusOr<std::unique_ptr<Volume>> opened = stack.Open(OptionsOf(shape));
     EXPECT_TRUE(opened.ok()) << opened.status();
     volume = *std::move(opened);
     EXPECT_TRUE(volume->CreateDisk({"", "d"}, {kDiskBytes}).ok());
@@ -84,18 +98,19 @@ class SetWorld {
   SetImages before_images;
 };
 
-class SeveralDevices : public testing::TestWithParam<size_t> {
+class SeveralDevices : public testing::TestWithParam<Shape> {
  protected:
-  SeveralDevices() : images_(NarrowSet(GetParam())) {}
+  SeveralDevices() : images_(NarrowSet(GetParam().devices)) {}
+  static size_t devices() { return GetParam().devices; }
   const SetImages images_;
 };
 
 // Row 4 cannot be told by a test whose cycles write to one device only.
 TEST_P(SeveralDevices, ACycleWritesToAllOfThem) {
-  SetWorld world(images_);
+  SetWorld world(images_, GetParam());
   ASSERT_EQ(world.WriteAfter(), absl::OkStatus());
   ASSERT_TRUE(world.volume->Sync(nullptr, {}).ok());
-  std::vector<int> writes(GetParam());
+  std::vector<int> writes(devices());
   for (const IoEvent& event : world.stack.EventsFrom(world.begin)) {
     if (event.kind == IoEvent::kWrite) ++writes[static_cast<size_t>(event.device)];
   }
@@ -106,7 +121,7 @@ TEST_P(SeveralDevices, ACycleWritesToAllOfThem) {
 // F-118, F-121, D-06: also where a cycle has written nothing to a device, it gets its barrier; only
 // the root gets headers, and a second barrier after each.
 TEST_P(SeveralDevices, EachGetsABarrierInEachCycleAndOnlyTheRootAHeader) {
-  SetWorld world(images_);
+  SetWorld world(images_, GetParam());
   constexpr int kCycles = 5;
   for (int cycle = 0; cycle < kCycles; ++cycle) {
     ASSERT_EQ(WriteText(*world.volume, world.disk, 0, absl::StrCat("cycle ", cycle)),
@@ -114,9 +129,9 @@ TEST_P(SeveralDevices, EachGetsABarrierInEachCycleAndOnlyTheRootAHeader) {
     ASSERT_TRUE(world.volume->Sync(nullptr, {}).ok());
   }
   const std::vector<IoEvent> events = world.stack.EventsFrom(world.begin);
-  EXPECT_EQ(BarriersBeforeHeaders(events, GetParam()), absl::OkStatus());
+  EXPECT_EQ(BarriersBeforeHeaders(events, devices()), absl::OkStatus());
   EXPECT_EQ(world.HeaderWrites(), size_t{kCycles});
-  std::vector<int> barriers(GetParam());
+  std::vector<int> barriers(devices());
   for (const IoEvent& event : events) {
     if (event.kind == IoEvent::kSync) ++barriers[static_cast<size_t>(event.device)];
   }
@@ -132,9 +147,9 @@ TEST_P(SeveralDevices, EachGetsABarrierInEachCycleAndOnlyTheRootAHeader) {
 
 // Row 4, D-05: whichever device it is, and although all the others succeed.
 TEST_P(SeveralDevices, ABarrierThatKeepsFailingOnAnyOfThemKeepsTheHeaderAway) {
-  for (size_t device = 0; device < GetParam(); ++device) {
+  for (size_t device = 0; device < devices(); ++device) {
     SCOPED_TRACE(absl::StrCat("device ", device));
-    SetWorld world(images_);
+    SetWorld world(images_, GetParam());
     ASSERT_EQ(world.WriteAfter(), absl::OkStatus());
     world.stack.point(device).Reset({.fail_at = 1, .sticky = true, .writes = false});
     EXPECT_FALSE(world.volume->Sync(nullptr, {}).ok());
@@ -149,12 +164,12 @@ TEST_P(SeveralDevices, EachIoOfEachOfThemCanFail) {
   uint64_t faults = 0;
   for (const FaultPlan::Effect effect :
        {FaultPlan::Effect::kNothing, FaultPlan::Effect::kShort, FaultPlan::Effect::kWhole}) {
-    for (size_t device = 0; device < GetParam(); ++device) {
+    for (size_t device = 0; device < devices(); ++device) {
       bool reached = true;
       for (uint64_t n = 1; reached; ++n) {
         SCOPED_TRACE(
             absl::StrCat("device ", device, " I/O ", n, " effect ", static_cast<int>(effect)));
-        SetWorld world(images_);
+        SetWorld world(images_, GetParam());
         ASSERT_EQ(world.WriteAfter(), absl::OkStatus());
         FaultPoint& point = world.stack.point(device);
         point.Reset({.fail_at = n, .effect = effect});
@@ -163,12 +178,12 @@ TEST_P(SeveralDevices, EachIoOfEachOfThemCanFail) {
         faults += reached;
         const std::string found = world.Reopened();
         EXPECT_TRUE(found == world.after || (!synced.ok() && found == world.before));
-        EXPECT_EQ(BarriersBeforeHeaders(world.stack.EventsFrom(world.begin), GetParam()),
+        EXPECT_EQ(BarriersBeforeHeaders(world.stack.EventsFrom(world.begin), devices()),
                   absl::OkStatus());
       }
     }
   }
-  EXPECT_GT(faults, 6 * GetParam());
+  EXPECT_GT(faults, 6 * devices());
 }
 
 struct SetRecord {
@@ -178,10 +193,10 @@ struct SetRecord {
 };
 
 // Writes to two disks, alone and as one transaction, and syncs.
-SetRecord RunOverSet(const SetImages& images, uint64_t seed) {
+SetRecord RunOverSet(const SetImages& images, const Shape& shape, uint64_t seed) {
   SetRecord record;
   DeviceStack stack(images);
-  const auto volume = stack.Open(ManualOptions());
+  const auto volume = stack.Open(OptionsOf(shape));
   EXPECT_TRUE(volume.ok()) << volume.status();
   SeededRandom rng(seed);
   record.promised[0] = (*volume)->GetStatus().mirror_tid.v;
@@ -232,7 +247,7 @@ void JudgeSet(const SetRecord& record, size_t cut, const SetImages& images) {
 // to keep.
 TEST_P(SeveralDevices, PowerLossAtEachPointKeepsEveryPromise) {
   const uint64_t seed = TestSeed();
-  const SetRecord record = RunOverSet(images_, seed);
+  const SetRecord record = RunOverSet(images_, GetParam(), seed);
   SeededRandom rng(seed + 1);
   CrashStates states(images_, record.log);
   for (size_t cut = 0; cut <= record.log.size(); ++cut) {
@@ -244,7 +259,13 @@ TEST_P(SeveralDevices, PowerLossAtEachPointKeepsEveryPromise) {
   EXPECT_GT(record.log.size(), 60u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, SeveralDevices, testing::Values(size_t{2}, size_t{3}));
+INSTANTIATE_TEST_SUITE_P(Shapes, SeveralDevices,
+                         testing::Values(Shape{2, false}, Shape{3, false}, Shape{2, true},
+                                         Shape{3, true}),
+                         [](const auto& shape) {
+                           return absl::StrCat(shape.param.devices, "Devices",
+                                               shape.param.threads ? "WithThreads" : "");
+                         });
 
 }  // namespace
 }  // namespace h2bd
