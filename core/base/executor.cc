@@ -54,7 +54,11 @@ void ThreadPool::Work() {
 }
 
 void ParallelFor(Executor& executor, size_t n, absl::FunctionRef<void(size_t)> body) {
-  const size_t tasks = std::min(n, executor.workers());
+  executor.RunAll(n, body);
+}
+
+void Executor::RunAll(size_t n, absl::FunctionRef<void(size_t)> body) {
+  const size_t tasks = std::min(n, workers());
   if (tasks <= 1) {
     for (size_t i = 0; i < n; ++i) body(i);
     return;
@@ -62,7 +66,7 @@ void ParallelFor(Executor& executor, size_t n, absl::FunctionRef<void(size_t)> b
   std::atomic<size_t> next{0};
   absl::BlockingCounter running(static_cast<int>(tasks));
   for (size_t t = 0; t < tasks; ++t) {
-    executor.Schedule([&] {
+    Schedule([&] {
       for (size_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) body(i);
       running.DecrementCount();
     });

@@ -22,6 +22,8 @@ class Executor {
   virtual void Schedule(absl::AnyInvocable<void()> task) = 0;
   // How many tasks can run at the same time; 1 means that order is the order of Schedule.
   virtual size_t workers() const = 0;
+  // ParallelFor; another order of the calls than this one's is legal, too.
+  virtual void RunAll(size_t n, absl::FunctionRef<void(size_t)> body);
 };
 
 // Runs each task inside Schedule.

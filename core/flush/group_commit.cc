@@ -53,7 +53,7 @@ void GroupCommit::SyncTo(OpSeq target, Done done, bool fresh) {
     waiters_.push_back(std::move(waiter));
     sync_wanted_ = true;
   }
-  if (options_.manual) RunNow(CycleReason::kSync);
+  if (options_.manual && options_.sync_runs_cycle) RunNow(CycleReason::kSync);
 }
 
 void GroupCommit::Request() {

@@ -15,6 +15,7 @@ namespace h2bd {
 
 struct GroupCommitOptions {
   bool manual = false;                    // no thread: cycles run inside SyncTo and RunNow
+  bool sync_runs_cycle = true;            // manual only; false: inside RunNow alone
   absl::Duration age = absl::Seconds(5);  // the oldest change starts a cycle; ZeroDuration: never
 };
 

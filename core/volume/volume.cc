@@ -102,11 +102,14 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
 }
 
 absl::Status Volume::Impl::OpenForWriting() {
-  if (options.manual_cycles) {
+  if (env.flusher_executor != nullptr) {
+    flusher_executor = env.flusher_executor;
+  } else if (options.manual_cycles) {
     flusher_pool = std::make_unique<InlineExecutor>();
   } else {
     flusher_pool = std::make_unique<ThreadPool>("h2bd-fl", FlusherThreads(options));
   }
+  if (flusher_executor == nullptr) flusher_executor = flusher_pool.get();
   const uint64_t highest_tid =
       std::max({set.header->mirror_tid.v, ring->highest_tid_seen().v, pfses->HighestModifyTid().v});
   if (highest_tid >= kTidLimit - 1) {
@@ -114,9 +117,9 @@ absl::Status Volume::Impl::OpenForWriting() {
         absl::StrCat("the transaction ids of the volume are used up: ", highest_tid,
                      ", legal: below 2^63 - 1; it can be opened read-only"));
   }
-  FlusherParts parts{*set.devices, *dio,          *ring,      *freemap,   *store,
-                     *pfses,       *names,        *gate,      *dirty,     *cache,
-                     *budget,      *flusher_pool, *env.clock, *env.logger};
+  FlusherParts parts{*set.devices, *dio,       *ring,  *freemap, *store,  *pfses,
+                     *names,       *gate,      *dirty, *cache,   *budget, *flusher_executor,
+                     *env.clock,   *env.logger};
   flusher = std::make_unique<Flusher>(parts, *set.header, Tid(pfses->HighestModifyTid().v + 1));
   const absl::Duration began = env.clock->MonotonicNow();
   H2_ASSIGN_OR_RETURN(const uint64_t recovered, RecoverFreemap(*set.header, *store, *freemap));
@@ -127,10 +130,12 @@ absl::Status Volume::Impl::OpenForWriting() {
                         {{"blocks", absl::StrCat(recovered)}});
     flusher->RequirePublish();
   }
-  commit = std::make_unique<GroupCommit>(
-      *flusher, *dirty, *env.clock,
-      GroupCommitOptions{.manual = options.manual_cycles, .age = options.flush_age},
-      [this](const absl::Status& why) { budget->Close(why); });
+  commit =
+      std::make_unique<GroupCommit>(*flusher, *dirty, *env.clock,
+                                    GroupCommitOptions{.manual = options.manual_cycles,
+                                                       .sync_runs_cycle = options.sync_runs_cycle,
+                                                       .age = options.flush_age},
+                                    [this](const absl::Status& why) { budget->Close(why); });
   return absl::OkStatus();
 }
 

@@ -17,6 +17,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/executor.h"
 #include "core/base/log.h"
 #include "core/base/metrics.h"
 #include "core/base/random.h"
@@ -39,6 +40,9 @@ struct VolumeOptions {
   // No background thread at all: a cycle runs inside Sync (or RunCycle) on the caller's thread. For
   // tests and simulation.
   bool manual_cycles = false;
+  // With manual_cycles only. False: a Sync waits for the next RunCycle, so that one can also be
+  // asked for while a cycle runs; then use SyncAsync, because a waiting Sync would wait for ever.
+  bool sync_runs_cycle = true;
 
   absl::Duration flush_age =
       absl::Seconds(5);                     // oldest dirty data starts a cycle; ZeroDuration: off
@@ -55,6 +59,7 @@ struct VolumeEnv {
   Clock* clock = &SystemClock();
   RandomSource* random = &SystemRandom();
   Logger* logger = &NullLogger();
+  Executor* flusher_executor = nullptr;  // null: threads of the volume's own
 };
 
 // A disk's name: a PFS label and a path in it. Disks lie in the root directory of their PFS;

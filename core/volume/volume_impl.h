@@ -112,7 +112,8 @@ struct Volume::Impl {
   // One namespace change at a time: "is the name free" and the change are one step.
   absl::Mutex names_mu;
 
-  std::unique_ptr<Executor> flusher_pool;
+  std::unique_ptr<Executor> flusher_pool;  // null when the executor was handed in
+  Executor* flusher_executor = nullptr;
   std::unique_ptr<Executor> read_ahead;
   std::unique_ptr<Flusher> flusher;     // null when read-only
   std::unique_ptr<GroupCommit> commit;  // null when read-only
