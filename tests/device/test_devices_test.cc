@@ -201,6 +201,51 @@ TEST_F(CrashStatesTest, ASyncDoesNotCoverAWriteThatHadNotReturned) {
   EXPECT_EQ(ByteAt(states.durable()[0], 0), 0);
 }
 
+// F-224: after an error a later barrier that succeeds proves nothing, until another server takes
+// the device as it is.
+TEST_F(CrashStatesTest, ASyncDoesNotCoverWhatAFailedOneShouldHave) {
+  MemoryDevice memory(kSize);
+  FaultPoint point(FaultPlan{.fail_at = 1, .writes = false, .effect = FaultPlan::Effect::kWhole});
+  FaultDevice faulty(memory, point);
+  IoLog log;
+  RecordingDevice device(faulty, log, 0);
+  ASSERT_TRUE(device.Write(ByteOff(0), Filled(512, 5).span()).ok());
+  ASSERT_FALSE(device.Sync().ok());
+  ASSERT_TRUE(device.Write(ByteOff(512), Filled(512, 6).span()).ok());
+  ASSERT_TRUE(device.Sync().ok());
+  const size_t before = log.size();
+  log.ServerRestarted();
+  ASSERT_TRUE(device.Sync().ok());
+  const std::vector<IoEvent> events = log.events();
+  CrashStates states({SparseImage(kSize)}, events);
+  states.AdvanceTo(before);
+  EXPECT_EQ(states.pending(), 1u);
+  EXPECT_EQ(ByteAt(states.durable()[0], 0), 0);
+  EXPECT_EQ(ByteAt(states.durable()[0], 512), 6);
+  states.AdvanceTo(events.size());
+  EXPECT_EQ(states.pending(), 0u);
+  EXPECT_EQ(ByteAt(states.durable()[0], 0), 5);
+}
+
+TEST_F(CrashStatesTest, AFailedWriteIsUndecidedUntilItsPlaceIsWrittenAgain) {
+  MemoryDevice memory(kSize);
+  FaultPoint point(FaultPlan{.fail_at = 1, .effect = FaultPlan::Effect::kWhole});
+  FaultDevice faulty(memory, point);
+  IoLog log;
+  RecordingDevice device(faulty, log, 0);
+  ASSERT_FALSE(device.Write(ByteOff(0), Filled(512, 5).span()).ok());
+  ASSERT_TRUE(device.Sync().ok());
+  ASSERT_TRUE(device.Write(ByteOff(0), Filled(512, 6).span()).ok());
+  ASSERT_TRUE(device.Sync().ok());
+  const std::vector<IoEvent> events = log.events();
+  CrashStates states({SparseImage(kSize)}, events);
+  states.AdvanceTo(2);
+  EXPECT_EQ(states.pending(), 1u);
+  states.AdvanceTo(4);
+  EXPECT_EQ(states.pending(), 0u);
+  EXPECT_EQ(ByteAt(states.Draw(rng_).front(), 0), 6);
+}
+
 TEST_F(CrashStatesTest, AdvancingInStepsEqualsJumping) {
   MemoryDevice memory(Base());
   IoLog log;

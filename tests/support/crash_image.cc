@@ -42,6 +42,11 @@ class Coin {
   int left_ = 0;
 };
 
+bool Covers(const IoEvent& write, const IoEvent& other) {
+  return write.device == other.device && write.off <= other.off &&
+         other.off + other.bytes->size() <= write.off + write.bytes->size();
+}
+
 void Shuffle(std::vector<const IoEvent*>& writes, SeededRandom& rng) {
   for (size_t i = writes.size(); i > 1; --i) std::swap(writes[i - 1], writes[rng.Next64() % i]);
 }
@@ -74,6 +79,26 @@ void IoLog::Ended(size_t write) {
   events_[write].ended = ++now_;
 }
 
+void IoLog::SyncFailed(int device, uint64_t began) {
+  absl::MutexLock lock(&mu_);
+  ++now_;
+  for (IoEvent& event : events_) {
+    const bool covered =
+        event.kind == IoEvent::kWrite && event.device == device && event.ended < began;
+    if (covered) event.doubted = std::min(event.doubted, now_);
+  }
+}
+
+void IoLog::ServerRestarted() {
+  absl::MutexLock lock(&mu_);
+  ++now_;
+  for (IoEvent& event : events_) {
+    if (event.kind != IoEvent::kWrite) continue;
+    event.ended = std::min(event.ended, now_);
+    if (event.doubted != UINT64_MAX) event.trusted = std::min(event.trusted, now_);
+  }
+}
+
 absl::Status RecordingDevice::Write(ByteOff off, ConstByteSpan from) {
   IoEvent event{.kind = IoEvent::kWrite, .device = device_, .off = off.v};
   event.bytes = std::make_shared<const AlignedBuffer>(AlignedBuffer::CopyOf(from));
@@ -86,9 +111,13 @@ absl::Status RecordingDevice::Write(ByteOff off, ConstByteSpan from) {
 absl::Status RecordingDevice::Sync() {
   IoEvent event{.kind = IoEvent::kSync, .device = device_};
   event.began = log_.Tick();
-  H2_RETURN_IF_ERROR(inner_.Sync());
-  log_.Append(std::move(event));
-  return absl::OkStatus();
+  const absl::Status status = inner_.Sync();
+  if (status.ok()) {
+    log_.Append(std::move(event));
+  } else {
+    log_.SyncFailed(device_, event.began);
+  }
+  return status;
 }
 
 CrashStates::CrashStates(std::vector<SparseImage> bases, std::span<const IoEvent> log)
@@ -107,11 +136,21 @@ void CrashStates::AdvanceTo(size_t cut) {
 }
 
 void CrashStates::Settle(const IoEvent& sync) {
-  std::erase_if(pending_, [&](const IoEvent* write) {
-    if (write->device != sync.device || write->ended >= sync.began) return false;
-    ApplyWhole(durable_[static_cast<size_t>(write->device)], *write);
-    return true;
-  });
+  const auto settled = [&](const IoEvent* write) {
+    return write != nullptr && write->device == sync.device && write->ended < sync.began &&
+           (sync.began <= write->doubted || write->trusted < sync.began);
+  };
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    if (!settled(pending_[i])) continue;
+    const IoEvent& write = *pending_[i];
+    ApplyWhole(durable_[static_cast<size_t>(write.device)], write);
+    // What stood undecided in its place is decided now.
+    for (size_t older = 0; older < i; ++older) {
+      if (pending_[older] != nullptr && Covers(write, *pending_[older])) pending_[older] = nullptr;
+    }
+    pending_[i] = nullptr;
+  }
+  std::erase(pending_, nullptr);
 }
 
 std::vector<SparseImage> CrashStates::Draw(SeededRandom& rng, CrashStyle style) const {

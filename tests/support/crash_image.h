@@ -3,7 +3,9 @@
 //
 // The media model: a completed Sync makes durable every write of its device that had returned when
 // the Sync began. Of all other writes each 512-byte sector is there or not, in any order. Nothing
-// more may be assumed.
+// more may be assumed. A write that failed, and every write that a failed Sync should have covered,
+// stays undecided whatever Sync succeeds later (F-224), until a later write in its place is
+// durable.
 //
 //   IoLog log;
 //   RecordingDevice disk(memory, log, /*device=*/0);
@@ -39,6 +41,8 @@ struct IoEvent {
   // ticks of the log's clock: a Sync makes durable what ended before it began.
   uint64_t began = 0;           // of a Sync
   uint64_t ended = UINT64_MAX;  // of a write; UINT64_MAX: not yet, or the inner device failed it
+  // Of a write: a Sync that should have covered it has failed; the server that knew it is gone.
+  uint64_t doubted = UINT64_MAX, trusted = UINT64_MAX;
 };
 
 // One order over all devices of a volume. Thread-safe.
@@ -47,11 +51,14 @@ class IoLog {
   size_t size() const;
   // A copy: the record goes on while it is looked at. Bytes are shared.
   std::vector<IoEvent> events() const;
+  // Another server takes the devices as they are: the next Sync covers whatever reads show.
+  void ServerRestarted();
 
  private:
   friend class RecordingDevice;
   size_t Append(IoEvent event);
   void Ended(size_t write);
+  void SyncFailed(int device, uint64_t began);
   uint64_t Tick();
   mutable absl::Mutex mu_;
   uint64_t now_ ABSL_GUARDED_BY(mu_) = 0;
