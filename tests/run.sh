@@ -3,7 +3,8 @@
 #
 #   tests/run.sh [--long] [--no-install] [FILTER]
 #
-#   --long        twenty rounds of the crash tests (H2BD_CRASH_ROUNDS), ten minutes for each fuzz target
+#   --long        twenty rounds of the crash tests (H2BD_CRASH_ROUNDS), a million simulated crashes
+#                 (H2BD_SIM_CRASHES), ten minutes for each fuzz target
 #   --no-install  the packages are there (deploy/packages.txt, sections build and test)
 #   FILTER        only tests whose name matches this regular expression, and the fuzz targets when it matches
 #                 the word fuzz
@@ -23,6 +24,7 @@ for argument in "$@"; do
   case $argument in
     --long)
       export H2BD_CRASH_ROUNDS=${H2BD_CRASH_ROUNDS:-20}
+      export H2BD_SIM_CRASHES=${H2BD_SIM_CRASHES:-1000000}
       fuzz_seconds=${FUZZ_SECONDS:-600}
       ;;
     --no-install) install='' ;;
