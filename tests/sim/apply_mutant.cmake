@@ -1,0 +1,31 @@
+# cmake -DMUTANT=… -DSOURCE=… -DOUT=… -P apply_mutant.cmake: writes SOURCE to OUT with the
+# replacements of MUTANT made. Each old text, whole lines, must occur exactly once.
+file(READ ${SOURCE} text)
+file(READ ${MUTANT} rest)
+
+# Cuts `rest` behind the next `mark` and gives what stood before it.
+macro(take_until mark into)
+  string(FIND "${rest}" "${mark}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "${MUTANT}: no \"${mark}\" where one is expected")
+  endif()
+  string(SUBSTRING "${rest}" 0 ${at} ${into})
+  string(LENGTH "${mark}" length)
+  math(EXPR at "${at} + ${length}")
+  string(SUBSTRING "${rest}" ${at} -1 rest)
+endmacro()
+
+string(FIND "${rest}" "--- old\n" more)
+while(NOT more EQUAL -1)
+  take_until("--- old\n" ignored)
+  take_until("--- new\n" old)
+  take_until("--- end\n" new)
+  string(FIND "${text}" "${old}" first)
+  string(FIND "${text}" "${old}" last REVERSE)
+  if(first EQUAL -1 OR NOT first EQUAL last)
+    message(FATAL_ERROR "${MUTANT} does not apply: in ${SOURCE} this text must occur exactly once:\n${old}")
+  endif()
+  string(REPLACE "${old}" "${new}" text "${text}")
+  string(FIND "${rest}" "--- old\n" more)
+endwhile()
+file(WRITE ${OUT} "${text}")
