@@ -20,9 +20,9 @@ absl::StatusOr<AlignedBuffer> BlockStore::Load(const Blockref& bref) {
   return block;
 }
 
-absl::Status BlockStore::Store(Blockref& bref, AlignedBuffer block, const FlushTids& tids) {
-  const unsigned radix = RadixFor(block.size());
-  H2_ASSERT(radix <= kRadixMax && block.size() == uint64_t{1} << radix);
+absl::Status BlockStore::Store(Blockref& bref, SharedBytes block, const FlushTids& tids) {
+  const unsigned radix = RadixFor(block->size());
+  H2_ASSERT(radix <= kRadixMax && block->size() == uint64_t{1} << radix);
   absl::StatusOr<Allocation> place = allocator_.Allocate(bref.type, radix, bref.key);
   if (!place.ok()) return Annotate(place.status(), Describe(bref));
 
@@ -32,9 +32,9 @@ absl::Status BlockStore::Store(Blockref& bref, AlignedBuffer block, const FlushT
   stored.modify_tid = tids.modify_tid;
   stored.flags &= static_cast<uint8_t>(~kBrefFlagEmergMip);  // it says "changed in place"
   stored.check.fill(std::byte{0});                           // no leftovers of a longer code
-  SetCheck(stored, block.span());
-  const absl::Status written = dio_.WriteBlock(
-      stored.data_off, std::make_shared<const AlignedBuffer>(std::move(block)), place->fresh_units);
+  SetCheck(stored, block->span());
+  const absl::Status written =
+      dio_.WriteBlock(stored.data_off, std::move(block), place->fresh_units);
   if (!written.ok()) {
     allocator_.Undo(place->data_off, bref.type);
     return Annotate(written, Describe(stored));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "core/base/metrics.h"
 #include "core/chain/block_allocator.h"
@@ -31,8 +32,12 @@ class BlockStore {
 
   // Writes `block` (2^radix bytes, 1 KiB to 64 KiB) to a newly allocated place: sets data_off,
   // check (by bref.methods), mirror_tid and modify_tid of `bref`; type, key and methods are the
-  // caller's. The write is queued, not durable. On error `bref` is unchanged.
-  absl::Status Store(Blockref& bref, AlignedBuffer block, const FlushTids& tids);
+  // caller's. The write is queued, not durable. On error `bref` is unchanged. A shared block must
+  // not change any more.
+  absl::Status Store(Blockref& bref, SharedBytes block, const FlushTids& tids);
+  absl::Status Store(Blockref& bref, AlignedBuffer block, const FlushTids& tids) {
+    return Store(bref, std::make_shared<const AlignedBuffer>(std::move(block)), tids);
+  }
 
   BlockAllocator& allocator() { return allocator_; }
   Dio& dio() { return dio_; }

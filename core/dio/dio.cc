@@ -91,7 +91,13 @@ struct Dio::Impl {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     return queue.has_complete() || (IsUrgent() && !queue.empty());
   }
-  bool HasWorkOrStops() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { return stopping || HasWork(); }
+  // What a drainer writes at once by itself is not worth waking a writer for.
+  bool IsShortDrain() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return drains > 0 && queue.bytes() <= kBatchFrames * kPbufBytes;
+  }
+  bool HasWorkOrStops() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return stopping || (HasWork() && !IsShortDrain());
+  }
 
   DeviceSet& devices;
   const DioOptions options;
@@ -374,16 +380,14 @@ absl::Status Dio::Impl::Drain() {
     return queue.ClosedUpTo(last) || HasWork();
   };
   ++drains;
-  if (options.writer_threads == 0) {
-    queue.Rewind();
-    while (!closed()) {
-      mu.Await(absl::Condition(&closed_or_work));
-      mu.Unlock();
-      WriteSome();
-      mu.Lock();
-    }
-  } else {
-    mu.Await(absl::Condition(&closed));
+  if (options.writer_threads == 0) queue.Rewind();
+  // This thread writes, too: for the few blocks of a small cycle it is done before a writer wakes.
+  while (!closed()) {
+    mu.Await(absl::Condition(&closed_or_work));
+    if (!HasWork()) continue;
+    mu.Unlock();
+    WriteSome();
+    mu.Lock();
   }
   --drains;
   return failure;

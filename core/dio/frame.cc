@@ -57,9 +57,12 @@ void FrameContent::Learn(ConstByteSpan media, UnitMask units) {
 }
 
 void FrameContent::LearnEmpty(UnitMask units) {
-  const ByteSpan to = Changeable();
-  ForEachUnit(static_cast<UnitMask>(units & ~valid_),
-              [&](uint64_t at) { std::memset(to.data() + at, 0, kUnitBytes); });
+  const bool was_empty = bytes_ == nullptr;
+  const ByteSpan to = Changeable();  // zeroed when it is new
+  if (!was_empty) {
+    ForEachUnit(static_cast<UnitMask>(units & ~valid_),
+                [&](uint64_t at) { std::memset(to.data() + at, 0, kUnitBytes); });
+  }
   valid_ |= units;
 }
 

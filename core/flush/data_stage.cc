@@ -9,6 +9,9 @@ namespace h2bd {
 namespace {
 
 constexpr size_t kBatchBlocks = 16;
+// After so many blocks in a row that did not compress only each so-manieth is tried, as the
+// reference does.
+constexpr unsigned kTriesBeforeSkipping = 8;
 
 absl::Status AboutDisk(const absl::Status& status, const Disk& disk) {
   return Annotate(status, absl::StrFormat("flushing disk inode %#x of PFS %s", disk.id().inum.v,
@@ -48,6 +51,7 @@ absl::StatusOr<DataStage::Stored> DataStage::Store(const std::vector<DiskFlush>&
   ParallelFor(executor_, stored.batches.size(),
               [&](size_t i) { stored.batches[i].status = StoreBatch(stored.batches[i], tids); });
   for (const Batch& batch : stored.batches) {
+    batch.disk->disk->set_incompressible(batch.incompressible);
     if (batch.status.ok()) continue;
     const absl::Status fault = AboutDisk(batch.status, *batch.disk->disk);
     if (!IsDiskFault(batch.status)) {
@@ -103,6 +107,7 @@ absl::Status DataStage::StoreBatch(Batch& batch, const FlushTids& tids) {
   const Disk& disk = *batch.disk->disk;
   const InodeMeta meta = disk.inode().meta();
   const uint64_t size = batch.disk->frozen->size.value_or(meta.size);
+  batch.incompressible = disk.incompressible();  // changes between cycles only
   for (const uint64_t block : batch.blocks) {
     H2_RETURN_IF_ERROR(StoreBlock(batch, block, meta, size, tids));
   }
@@ -130,18 +135,33 @@ absl::Status DataStage::StoreBlock(Batch& batch, uint64_t block, const InodeMeta
     metrics_.hole_blocks.Add();
     return absl::OkStatus();
   }
-  StoredBlock stored = EncodeBlock(logical, meta.comp_method(), meta.comp_level());
   Blockref bref;
   bref.type = BrefType::kData;
   bref.key = key;
   bref.keybits = kLogicalRadix;
-  bref.set_methods(RealCheckMethod(meta.check_method()), stored.comp);
-  metrics_.data_blocks.Add();
-  metrics_.data_bytes.Add(stored.bytes.size());
-  H2_RETURN_IF_ERROR(store_.Store(bref, std::move(stored.bytes), tids));
+  H2_RETURN_IF_ERROR(StoreLogical(batch, bref, image, logical.size(), meta, tids));
   cache_.Put(disk.id(), block, std::move(image));
   batch.stored.push_back(bref);
   return absl::OkStatus();
+}
+
+absl::Status DataStage::StoreLogical(Batch& batch, Blockref& bref, const SharedBytes& image,
+                                     uint64_t bytes, const InodeMeta& meta, const FlushTids& tids) {
+  const ConstByteSpan logical = image->span().first(bytes);
+  std::optional<StoredBlock> compressed;
+  if (batch.incompressible < kTriesBeforeSkipping ||
+      batch.incompressible % kTriesBeforeSkipping == 0) {
+    compressed = CompressBlock(logical, meta.comp_method(), meta.comp_level());
+  }
+  batch.incompressible = compressed.has_value() ? 0 : batch.incompressible + 1;
+  const CompMethod comp = compressed.has_value() ? compressed->comp : CompMethod::kNone;
+  bref.set_methods(RealCheckMethod(meta.check_method()), comp);
+  metrics_.data_blocks.Add();
+  metrics_.data_bytes.Add(compressed.has_value() ? compressed->bytes.size() : bytes);
+  if (compressed.has_value()) return store_.Store(bref, std::move(compressed->bytes), tids);
+  // What is stored as it is goes out without a copy.
+  if (bytes == image->size()) return store_.Store(bref, image, tids);
+  return store_.Store(bref, AlignedBuffer::CopyOf(logical), tids);
 }
 
 absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<const Batch> batches,

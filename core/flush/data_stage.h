@@ -32,6 +32,7 @@ class DataStage {
     // Results.
     std::vector<Blockref> stored;
     std::vector<Key> erased;
+    unsigned incompressible = 0;  // blocks in a row, at the end of the batch
     absl::Status status;
   };
   struct Stored {
@@ -63,6 +64,8 @@ class DataStage {
   absl::Status StoreBatch(Batch& batch, const FlushTids& tids);
   absl::Status StoreBlock(Batch& batch, uint64_t block, const InodeMeta& meta, uint64_t size,
                           const FlushTids& tids);
+  absl::Status StoreLogical(Batch& batch, Blockref& bref, const SharedBytes& image, uint64_t bytes,
+                            const InodeMeta& meta, const FlushTids& tids);
   absl::Status ReadTablesAroundHoles(const DiskFlush& disk);
   absl::Status InstallDisk(const DiskFlush& disk, std::span<const Batch> batches,
                            const FlushTids& tids);

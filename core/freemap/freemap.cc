@@ -31,6 +31,17 @@ Key ZoneBase(size_t zone) { return Key(static_cast<uint64_t>(zone) << kFreemapLe
 size_t ZoneAt(Key base) { return static_cast<size_t>(base.v >> kFreemapLeafRadix); }
 uint64_t ChunkBytes(int64_t chunks) { return static_cast<uint64_t>(chunks) * kChunkBytes; }
 
+// A leaf of which nothing is known.
+const FreemapLeafData kAllInUse = [] {
+  FreemapLeafData leaf{};
+  for (BmapData& segment : leaf) {
+    for (int c = 0; c < kChunksPerSegment; ++c) segment.set_chunk(c, ChunkState::kAllocated);
+  }
+  return leaf;
+}();
+// Free 64 KiB groups that commits need to overwrite all headers of the ring: 64 MiB.
+constexpr int64_t kGroupsToGoOn = 1024;
+
 constexpr std::array kAllocated = {BrefType::kInode, BrefType::kIndirect, BrefType::kData,
                                    BrefType::kDirent};
 size_t IndexOf(BrefType type) {
@@ -117,15 +128,24 @@ absl::Status Freemap::Impl::LoadNewest(const VolumeData& header) {
 
 // What an older header names must not be overwritten while it may still be mounted.
 void Freemap::Impl::HoldFor(const RingEntry& entry, const Blockref& leaf) {
-  absl::StatusOr<std::unique_ptr<FreemapLeafData>> then = LoadFreemapLeaf(leaf, dio);
-  if (!then.ok()) {
-    logger.Warning("an older header's freemap leaf cannot be read: what it has in use is not known",
-                   {{"mirror_tid", absl::StrCat(entry.mirror_tid.v)},
-                    {"error", std::string(then.status().message())}});
+  const size_t zone = ZoneAt(leaf.key);
+  const absl::StatusOr<std::unique_ptr<FreemapLeafData>> then = LoadFreemapLeaf(leaf, dio);
+  if (then.ok()) {
+    held.Hold(entry.mirror_tid, zone, map.Stage(zone, **then, held.In(zone)));
     return;
   }
-  const size_t zone = ZoneAt(leaf.key);
-  held.Hold(entry.mirror_tid, zone, map.Stage(zone, **then, held.In(zone)));
+  // What it has in use is not known, so all may be.
+  logger.Warning(
+      "an older header's freemap leaf cannot be read: its GiB is not allocated from until that "
+      "header has been overwritten",
+      {{"mirror_tid", absl::StrCat(entry.mirror_tid.v)},
+       {"error", std::string(then.status().message())}});
+  const ChunkSet staged = map.Stage(zone, kAllInUse, held.In(zone));
+  if (map.counts().groups >= kGroupsToGoOn) {
+    held.Hold(entry.mirror_tid, zone, staged);
+  } else {
+    map.Unstage(zone, staged);  // without space no commit could ever overwrite that header
+  }
 }
 
 void Freemap::Impl::LoadOlder(const RingEntry& entry) {

@@ -125,7 +125,7 @@ uint64_t PblkSize(uint64_t file_size, uint64_t block_start) {
   return uint64_t{1} << RadixFor(left);
 }
 
-StoredBlock EncodeBlock(ConstByteSpan logical, CompMethod method, int level) {
+std::optional<StoredBlock> CompressBlock(ConstByteSpan logical, CompMethod method, int level) {
   H2_ASSERT(std::has_single_bit(logical.size()));
   H2_ASSERT(logical.size() >= kAllocMin && logical.size() <= kLogicalBytes);
   // The smallest block cannot shrink. From 2 KiB on the limits of the compressors make sure that
@@ -137,7 +137,12 @@ StoredBlock EncodeBlock(ConstByteSpan logical, CompMethod method, int level) {
     if (method == CompMethod::kZlib) bytes = CompressZlib(logical, level, out);
     if (bytes.has_value()) return Pad(method, ConstByteSpan(out).first(*bytes));
   }
-  return Pad(CompMethod::kNone, logical);
+  return std::nullopt;
+}
+
+StoredBlock EncodeBlock(ConstByteSpan logical, CompMethod method, int level) {
+  std::optional<StoredBlock> compressed = CompressBlock(logical, method, level);
+  return compressed.has_value() ? *std::move(compressed) : Pad(CompMethod::kNone, logical);
 }
 
 absl::Status DecodeBlock(CompMethod comp, ConstByteSpan stored, ByteSpan into) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "core/media/blockref.h"
 
@@ -17,9 +18,11 @@ struct StoredBlock {
   AlignedBuffer bytes;  // exactly 2^radix, zero padded
 };
 
-// Compresses `logical` (a power of two, 1 KiB to 64 KiB) with `method`; stores it verbatim when
-// that gains nothing. `level` counts for ZLIB only: 0 and below 6 mean 6, above 9 means 9. The zero
-// test is the caller's. Safe from any thread.
+// Compresses `logical` (a power of two, 1 KiB to 64 KiB) with `method`; nullopt when that gains
+// nothing and it is to be stored verbatim. `level` counts for ZLIB only: 0 and below 6 mean 6,
+// above 9 means 9. The zero test is the caller's. Safe from any thread.
+std::optional<StoredBlock> CompressBlock(ConstByteSpan logical, CompMethod method, int level);
+// The same, with a copy of what is stored verbatim.
 StoredBlock EncodeBlock(ConstByteSpan logical, CompMethod method, int level);
 
 // Decodes `stored` (2^radix bytes, already verified) into exactly 64 KiB: data, then zeros.

@@ -347,25 +347,24 @@ absl::StatusOr<SharedBytes> Disk::LoadBase(uint64_t block, bool* from_media) {
   SharedBytes cached = context_.cache.Find(id_, block);
   *from_media = cached == nullptr;
   if (cached != nullptr) return cached;
-  return LoadMedia(block);
+  H2_ASSIGN_OR_RETURN(AlignedBuffer bytes, LoadMedia(block));
+  return std::make_shared<const AlignedBuffer>(std::move(bytes));
 }
 
-absl::StatusOr<SharedBytes> Disk::LoadMedia(uint64_t block) {
-  static const SharedBytes kZeros =
-      std::make_shared<const AlignedBuffer>(AlignedBuffer::Zeroed(kLogicalBytes));
+absl::StatusOr<AlignedBuffer> Disk::LoadMedia(uint64_t block) {
   if (const auto direct = inode_->direct_data(); direct.has_value()) {
-    if (block != 0) return kZeros;
     AlignedBuffer bytes = AlignedBuffer::Zeroed(kLogicalBytes);
-    std::memcpy(bytes.data(), direct->data(), direct->size());
-    return std::make_shared<const AlignedBuffer>(std::move(bytes));
+    if (block == 0) std::memcpy(bytes.data(), direct->data(), direct->size());
+    return bytes;
   }
   H2_ASSIGN_OR_RETURN(const std::optional<Blockref> bref,
                       inode_->tree().Find(Key(block << kLogicalRadix)));
-  if (!bref.has_value()) return kZeros;
-  H2_ASSIGN_OR_RETURN(const AlignedBuffer stored, context_.store.Load(*bref));
+  if (!bref.has_value()) return AlignedBuffer::Zeroed(kLogicalBytes);
+  H2_ASSIGN_OR_RETURN(AlignedBuffer stored, context_.store.Load(*bref));
+  if (bref->comp_method() == CompMethod::kNone && stored.size() == kLogicalBytes) return stored;
   AlignedBuffer bytes(kLogicalBytes);
   H2_RETURN_IF_ERROR(DecodeBlock(bref->comp_method(), stored.span(), bytes.span()));
-  return std::make_shared<const AlignedBuffer>(std::move(bytes));
+  return bytes;
 }
 
 void Disk::ReadAhead(uint64_t offset, uint64_t length) {
@@ -399,13 +398,13 @@ std::shared_ptr<const DirtyGeneration> Disk::Freeze(Generation frozen) {
 absl::StatusOr<SharedBytes> Disk::FrozenBlock(const DirtyGeneration& frozen, uint64_t block) {
   const DirtyBlock& dirty = frozen.blocks.at(block);
   if (SharedBytes whole = dirty.whole(); whole != nullptr) return whole;
-  AlignedBuffer image(kLogicalBytes);
+  AlignedBuffer image;
   if (dirty.Defines(0, kLogicalBytes)) {
-    std::memset(image.data(), 0, image.size());
+    image = AlignedBuffer::Zeroed(kLogicalBytes);
+  } else if (const SharedBytes clean = context_.cache.Find(id_, block); clean != nullptr) {
+    image = AlignedBuffer::CopyOf(clean->span());
   } else {
-    bool ignored = false;
-    H2_ASSIGN_OR_RETURN(const SharedBytes base, LoadBase(block, &ignored));
-    std::memcpy(image.data(), base->data(), image.size());
+    H2_ASSIGN_OR_RETURN(image, LoadMedia(block));
   }
   dirty.CopyOver(0, image.span());
   return std::make_shared<const AlignedBuffer>(std::move(image));

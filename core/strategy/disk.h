@@ -139,6 +139,11 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // The logical content of a block as of the frozen generation, 64 KiB; reads what is missing.
   absl::StatusOr<SharedBytes> FrozenBlock(const DirtyGeneration& frozen, uint64_t block)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Blocks in a row that did not compress, as the cycles see them: after some, most are not tried.
+  unsigned incompressible() const { return incompressible_.load(std::memory_order_relaxed); }
+  void set_incompressible(unsigned blocks) {
+    incompressible_.store(blocks, std::memory_order_relaxed);
+  }
   // The inode's tree says all that the frozen generation says: it leaves the disk. Returns what it
   // held of memory and reservation, which stays taken until the header is confirmed (F-283).
   Cost Installed() ABSL_LOCKS_EXCLUDED(mu_);
@@ -157,7 +162,7 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // What is below the generations: clean cache or media. `from_media` says that it may be put into
   // the cache.
   absl::StatusOr<SharedBytes> LoadBase(uint64_t block, bool* from_media);
-  absl::StatusOr<SharedBytes> LoadMedia(uint64_t block);
+  absl::StatusOr<AlignedBuffer> LoadMedia(uint64_t block);
   void ReadAhead(uint64_t offset, uint64_t length);
 
   const DiskId id_;
@@ -166,6 +171,7 @@ class Disk : public std::enable_shared_from_this<Disk> {
   StrategyContext& context_;
   BudgetAccount memory_account_;
   std::atomic<bool> deleted_{false};
+  std::atomic<unsigned> incompressible_{0};
   std::atomic<uint64_t> last_opseq_{0};
   std::atomic<uint64_t> sequential_end_{UINT64_MAX};
   std::atomic<uint64_t> read_ahead_end_{0};

@@ -391,6 +391,26 @@ TEST(Freemap, ChunksOfOlderHeadersAreHeldUntilTheyAreGone) {
   EXPECT_EQ(Take(volume, BrefType::kData, 16), old_block);
 }
 
+// I-02: of a header whose leaf cannot be read nobody knows what it has in use.
+TEST(Freemap, AZoneThatAnOlderHeaderMayUseIsLeftAloneUntilItIsGone) {
+  TestVolume volume(FreemapHeader(4 * kGiB, 8 * kMiB, 4 * kGiB - 16 * kMiB));
+  Take(volume, BrefType::kData, 16);
+  volume.Commit();
+  const Blockref older = volume.LeafBref(0);
+  Take(volume, BrefType::kData, 16);
+  volume.Commit();
+  ASSERT_NE(volume.LeafBref(0).data_off, older.data_off);
+  const AlignedBuffer garbage = AlignedBuffer::Zeroed(kPbufBytes);
+  ASSERT_EQ(volume.device().Write(older.data_off.offset(), garbage.span()), absl::OkStatus());
+  ASSERT_EQ(volume.Reopen(), absl::OkStatus());
+  int commits = 0;
+  for (; Take(volume, BrefType::kData, 16).offset().v >= kGiB; ++commits) {
+    ASSERT_LT(commits, 6) << "the header has left the ring long ago";
+    volume.Commit();
+  }
+  EXPECT_GE(commits, 1);
+}
+
 // --- threads
 // -----------------------------------------------------------------------------------------
 
