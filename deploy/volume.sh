@@ -47,7 +47,7 @@ prepare_volume() {
     case $path in /dev/*) die "there is no device $path" ;; esac
     say "Formatting a new volume of $size: $path"
     mkdir -p "$(dirname "$path")"
-    "$h2bd" media format "$path" --size "$size"
+    "$h2bd" media format "$path" --size "$size" --sparse
     return 0
   fi
   [ -b "$path" ] || [ -f "$path" ] || die "$path is neither a block device nor a regular file"

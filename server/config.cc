@@ -197,6 +197,10 @@ std::vector<Flag> Flags() {
       {"allow-one-header-slot",
        "serve a volume with a single volume header slot (below 2 GiB + 4 MiB) read-write",
        [](Config& c) -> bool& { return c.options.allow_one_header_slot; }},
+      {"allow-unreadable-header",
+       "serve a volume read-write although a header slot that may hold the newest header cannot be "
+       "read: what only that header has is given up",
+       [](Config& c) -> bool& { return c.options.allow_unreadable_header; }},
       {"insecure-listen-without-tls",
        "listen beyond this machine although anybody on the network can then read and write all "
        "disks",

@@ -36,6 +36,7 @@ absl::Status Begin(Volume& volume, const v1::BeginTransactionRequest& request,
     H2_ASSIGN_OR_RETURN(options.timeout, TimeoutFromProto(request.timeout()));
   }
   options.label = request.label();
+  options.exclusive = request.exclusive();
   H2_ASSIGN_OR_RETURN(const TxnInfo info, volume.Begin(options));
   ToProto(info, *response.mutable_transaction());
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/api/client.h"
 #include "client/api/convert.h"
+#include "client/api/resource_name.h"
 #include "core/base/status.h"
 
 namespace h2bd::client {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/local_file.h"
+#include "client/cli/render.h"
 #include "core/base/status.h"
 #include "core/base/types.h"
 

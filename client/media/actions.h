@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/status.h"
+#include "core/device/file_device.h"
 #include "core/fsck/check.h"
 #include "core/volume/format.h"
 
@@ -32,6 +33,7 @@ struct MediaTarget {
 struct FormatCommand {
   std::vector<std::string> paths;
   std::optional<uint64_t> size;  // of files that do not exist yet
+  ImageSpace space = ImageSpace::kAllocated;
   FormatOptions options;
 };
 absl::Status RunFormat(const FormatCommand& command, const MediaIo& io);

@@ -25,7 +25,8 @@ absl::Status CreateMissing(const FormatCommand& command, std::vector<std::string
     if (!command.size.has_value()) {
       return absl::NotFoundError(absl::StrCat(path, " does not exist; --size would create it"));
     }
-    H2_RETURN_IF_ERROR(CreateImageFile(path, *command.size));
+    H2_RETURN_IF_ERROR(Annotate(CreateImageFile(path, *command.size, command.space),
+                                command.space == ImageSpace::kSparse ? "--sparse" : "--size"));
     created.push_back(path);
   }
   return absl::OkStatus();

@@ -112,6 +112,9 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     command->add_option("--size", format_.size, "Create image files of this size, e.g. 8G")
         ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
         ->type_name("SIZE");
+    command->add_flag_callback(
+        "--sparse", [this] { format_.space = ImageSpace::kSparse; },
+        "Leave the space of these files to the host file system until it is written");
     command
         ->add_option("-l,--label", labels_, "PFS to make besides LOCAL [DATA]; none for no other")
         ->type_name("LABEL")

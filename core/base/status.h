@@ -20,6 +20,7 @@ namespace h2bd {
 inline constexpr char kReasonReadOnly[] = "READ_ONLY";
 inline constexpr char kReasonReadOnlyFailstop[] = "READ_ONLY_FAILSTOP";
 inline constexpr char kReasonOneHeaderSlot[] = "ONE_HEADER_SLOT";
+inline constexpr char kReasonUnreadableHeader[] = "UNREADABLE_HEADER";
 inline constexpr char kReasonForeignSignature[] = "FOREIGN_SIGNATURE";
 inline constexpr char kReasonInUse[] = "DEVICE_IN_USE";
 inline constexpr char kReasonClosed[] = "VOLUME_CLOSED";

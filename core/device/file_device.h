@@ -33,8 +33,15 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> OpenFileDevice(const std::string& p
                                                             const FileDeviceOptions& options,
                                                             Logger& logger);
 
-// Creates a sparse regular file of `size` bytes, fsyncs it and its directory (F-226).
-// kAlreadyExists when the path exists.
-absl::Status CreateImageFile(const std::string& path, uint64_t size);
+enum class ImageSpace {
+  kAllocated,  // all of it belongs to the file from the start
+  kSparse,  // taken when it is written: a host file system that fills up fails writes, and so the
+            // volume
+};
+
+// Creates a regular file of `size` bytes, fsyncs it and its directory (F-226). kAlreadyExists when
+// the path exists; with kAllocated kResourceExhausted when the file system has not so much left,
+// kInvalidArgument when it cannot allocate in advance.
+absl::Status CreateImageFile(const std::string& path, uint64_t size, ImageSpace space);
 
 }  // namespace h2bd

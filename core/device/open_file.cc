@@ -229,6 +229,12 @@ absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
                        "not reach a disk"));
     }
     MeasureRegularFile(info, file);
+    if (!options.read_only && static_cast<uint64_t>(info.st_blocks) * 512 < file.size_bytes) {
+      logger.Warning(
+          "the image file is sparse: when its file system fills up, writes fail and the volume "
+          "stops taking changes",
+          {{"device", path}});
+    }
   }
   if (!IsLegalSector(file.sector_bytes)) {
     return absl::InvalidArgumentError(absl::StrFormat(
@@ -243,21 +249,39 @@ absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
   return file;
 }
 
-absl::Status CreateImageFile(const std::string& path, uint64_t size) {
+namespace {
+
+absl::Status GiveSize(const std::string& path, int fd, uint64_t size, ImageSpace space) {
+  const auto length = static_cast<off_t>(size);
+  if (space == ImageSpace::kSparse) {
+    return ftruncate(fd, length) == 0 ? absl::OkStatus()
+                                      : KernelError(path, "give its size to", errno);
+  }
+  if (fallocate(fd, 0, 0, length) == 0) return absl::OkStatus();
+  if (errno == ENOSPC || errno == EFBIG || errno == EDQUOT) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(path, ": its file system has not ", FormatBytes(size),
+                     " left; a smaller size, or a sparse file, can be made"));
+  }
+  if (errno == EOPNOTSUPP || errno == ENOSYS) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": its file system cannot allocate in advance; only a sparse file can be made"));
+  }
+  return KernelError(path, "allocate the space of", errno);
+}
+
+}  // namespace
+
+absl::Status CreateImageFile(const std::string& path, uint64_t size, ImageSpace space) {
   if (size > static_cast<uint64_t>(INT64_MAX)) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: size %d, legal: below 2^63", path, size));
   }
   FileDescriptor fd(open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
   if (!fd.valid()) return KernelError(path, "create", errno);
-  absl::Status status;
-  if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
-    status = KernelError(path, "give its size to", errno);
-  } else if (fsync(fd.get()) != 0) {
-    status = KernelError(path, "sync", errno);
-  } else {
-    status = SyncDirectoryOf(path);
-  }
+  absl::Status status = GiveSize(path, fd.get(), size, space);
+  if (status.ok() && fsync(fd.get()) != 0) status = KernelError(path, "sync", errno);
+  if (status.ok()) status = SyncDirectoryOf(path);
   if (!status.ok()) unlink(path.c_str());  // half a file is worse than none
   return status;
 }

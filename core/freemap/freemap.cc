@@ -67,6 +67,8 @@ struct Freemap::Impl {
   Logger& logger;
   SpaceBudget budget;
   uint64_t usable_bytes = 0, unreadable_bytes = 0;  // constant after Open
+  uint64_t allocator_free_at_open = 0;
+  uint64_t not_free_at_open = 0;  // in zones whose leaf can be read
 
   mutable absl::Mutex mu;
   SpaceMap map ABSL_GUARDED_BY(mu);
@@ -123,6 +125,8 @@ absl::Status Freemap::Impl::LoadNewest(const VolumeData& header) {
   tree = FreemapTree(std::move(root));
   usable_bytes = map.usable_bytes();
   unreadable_bytes = map.unreadable_bytes();
+  allocator_free_at_open = header.allocator_free;
+  not_free_at_open = ChunkBytes(map.counts().staged + map.counts().used);
   return absl::OkStatus();
 }
 
@@ -288,8 +292,13 @@ absl::StatusOr<FreemapTree::Plan> Freemap::Impl::PlanFlush(const FlushTids& tids
 }
 
 uint64_t Freemap::Impl::AllocatorFree() const {
-  const uint64_t not_free =
-      ChunkBytes(map.counts().staged + map.counts().used) + map.unreadable_bytes();
+  const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used);
+  // What is free where a leaf cannot be read is not known, but it does not change: the figure of
+  // the header goes on.
+  if (unreadable_bytes != 0) {
+    const uint64_t then = std::min(allocator_size, allocator_free_at_open + not_free_at_open);
+    return then - std::min(then, not_free);
+  }
   return allocator_size - std::min(allocator_size, not_free);
 }
 

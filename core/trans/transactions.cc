@@ -83,6 +83,8 @@ absl::StatusOr<TxnInfo> TransactionTable::Begin(const TxnOptions& options) {
   txn.total_at =
       now + (options.timeout == absl::ZeroDuration() ? limits_.total_timeout : options.timeout);
   next_expiry_ = std::min(next_expiry_, txn.expires_at());
+  txn.exclusive = options.exclusive;
+  if (txn.exclusive) ++exclusive_open_;
   begun_.Add();
   TxnInfo info = txn.info;
   info.expires_in = txn.expires_at() - now;
@@ -122,6 +124,7 @@ TxnInfo TransactionTable::End(TxnId id, TxnState state, OpSeq seq) {
     if (stagers.empty()) staging_on_.erase(disk);
   }
   staged_bytes_ -= txn.info.staged_bytes;
+  if (txn.exclusive) --exclusive_open_;
   (state == TxnState::kApplied   ? applied_
    : state == TxnState::kExpired ? expired_
                                  : aborted_)
@@ -245,6 +248,26 @@ absl::StatusOr<std::vector<StagedWrite>> TransactionTable::StagedOn(TxnId id, co
     }
   }
   return meeting;
+}
+
+absl::Status TransactionTable::CheckPlainChange(const DiskId& disk, uint64_t offset,
+                                                uint64_t length) const {
+  if (exclusive_open_.load(std::memory_order_acquire) == 0) return absl::OkStatus();
+  absl::MutexLock lock(&mu_);
+  const auto stagers = staging_on_.find(disk);
+  if (stagers == staging_on_.end()) return absl::OkStatus();
+  for (const TxnId id : stagers->second) {
+    const Transaction& txn = open_.at(id);
+    const bool expired =
+        txn.info.state == TxnState::kOpen && txn.expires_at() <= clock_.MonotonicNow();
+    if (!txn.exclusive || expired) continue;
+    if (txn.ranges.at(disk).Overlaps(offset, offset + length)) {
+      return absl::AbortedError(absl::StrCat("bytes [", offset, ", ", offset + length,
+                                             ") of the disk meet what the exclusive ", NameOf(id),
+                                             " has staged"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 bool TransactionTable::HasStaging(const DiskId& disk) const {

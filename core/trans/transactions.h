@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -47,6 +48,7 @@ struct TxnOptions {
   absl::Duration timeout =
       absl::ZeroDuration();  // total; Zero: the limit. Longer than the limit: refused
   std::string label;         // for people; at most 128 bytes
+  bool exclusive = false;    // plain changes of what it has staged are refused
 };
 
 //   OPEN ──Commit──> PREPARING ──> APPLIED ──(cycle)──> DURABLE
@@ -78,7 +80,8 @@ struct StagedWrite {
 };
 
 // Thread-safe. Knows nothing of disks but their ids; core/volume applies what Prepare hands out.
-// Plain writes do not pass here and conflict with nothing (spec 04 section 9.3). Ids grow with the
+// A plain write over what a transaction has staged is ordered before it and conflicts only with an
+// exclusive one (spec 04 section 9.3). Ids grow with the
 // wall clock, so that an id from before a restart of the server is not found rather than somebody
 // else's.
 class TransactionTable {
@@ -101,6 +104,9 @@ class TransactionTable {
   // as Stage.
   absl::StatusOr<std::vector<StagedWrite>> StagedOn(TxnId id, const DiskId& disk, uint64_t offset,
                                                     uint64_t length);
+  // Before a plain change: kAborted when its range meets one that an open exclusive transaction has
+  // staged. Takes no lock while there is no such transaction.
+  absl::Status CheckPlainChange(const DiskId& disk, uint64_t offset, uint64_t length) const;
   // Whether any open transaction stages on this disk (resize and delete are refused then).
   bool HasStaging(const DiskId& disk) const;
 
@@ -130,6 +136,7 @@ class TransactionTable {
     TxnInfo info;
     absl::Duration idle_at;  // monotonic time of the idle time-out, moved by each operation
     absl::Duration total_at;
+    bool exclusive = false;
     std::vector<StagedWrite> writes;
     std::map<DiskId, IntervalSet> ranges;
 
@@ -160,6 +167,7 @@ class TransactionTable {
   absl::Duration next_expiry_ ABSL_GUARDED_BY(mu_) = absl::InfiniteDuration();
   uint64_t staged_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t next_id_ ABSL_GUARDED_BY(mu_);
+  std::atomic<int> exclusive_open_{0};
   Counter begun_, applied_, aborted_, expired_, conflicts_;
 };
 

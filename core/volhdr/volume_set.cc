@@ -209,6 +209,7 @@ VolumeSet MakeSet(std::vector<Candidate> members) {
 }  // namespace
 
 std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device) {
+  constexpr int kReadTries = 3;
   std::array<HeaderProbe, kVolumeHeaderSlots> probes;
   AlignedBuffer raw(kVolumeHeaderBytes);
   for (int slot = 0; slot < kVolumeHeaderSlots; ++slot) {
@@ -220,7 +221,11 @@ std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device) {
       probe.status = absl::NotFoundError("past the end of the device");
       continue;
     }
-    probe.status = device.Read(off, raw.span());
+    // The newest header may lie here: a device that fails for a moment is asked again.
+    for (int tries = 0; tries < kReadTries; ++tries) {
+      probe.status = device.Read(off, raw.span());
+      if (probe.status.ok()) break;
+    }
     if (!probe.status.ok()) continue;
     probe.header = std::make_unique<VolumeData>(LoadAs<VolumeData>(raw.span()));
     probe.status = CheckVolumeHeader(*probe.header);

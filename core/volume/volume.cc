@@ -54,14 +54,7 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
   read_only = options.read_only || set.devices->read_only();
   ring = std::make_unique<HeaderRing>(*set.devices, set, logger);
   if (!read_only) {
-    if (ring->slot_count() == 1 && !options.allow_one_header_slot) {
-      return WithReason(
-          absl::FailedPreconditionError(absl::StrCat(
-              "the volume has a single header slot (", FormatBytes(set.header->volu_size),
-              "; two slots need 2 GiB + 4 MiB, four need 6 GiB + 4 MiB): a torn header write could "
-              "lose it; open it read-only, or allow one header slot explicitly")),
-          kReasonOneHeaderSlot);
-    }
+    H2_RETURN_IF_ERROR(CheckHeaders());
     H2_RETURN_IF_ERROR(ring->Fence());
   }
   DioOptions dio_options;
@@ -99,6 +92,29 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
   context = std::make_unique<StrategyContext>(
       StrategyContext{*store, *cache, *dirty, *env.clock, read_ahead.get()});
   return read_only ? absl::OkStatus() : OpenForWriting();
+}
+
+absl::Status Volume::Impl::CheckHeaders() const {
+  if (ring->slot_count() == 1 && !options.allow_one_header_slot) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "the volume has a single header slot (", FormatBytes(set.header->volu_size),
+            "; two slots need 2 GiB + 4 MiB, four need 6 GiB + 4 MiB): a torn header write could "
+            "lose it; open it read-only, or allow one header slot explicitly")),
+        kReasonOneHeaderSlot);
+  }
+  const std::optional<int> unread = ring->UnreadSlotThatMayBeNewest();
+  if (unread.has_value() && !options.allow_unreadable_header) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            set.devices->root().name(), ": header slot ", *unread,
+            " cannot be read and may hold a newer header than slot ", set.slot, " (mirror_tid ",
+            set.header->mirror_tid.v,
+            "): repair the device, open it read-only, or allow an unreadable header explicitly and "
+            "lose what only that one has")),
+        kReasonUnreadableHeader);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Volume::Impl::OpenForWriting() {

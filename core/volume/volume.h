@@ -35,6 +35,10 @@ struct VolumeOptions {
   // Serve a volume with a single header slot read-write (F-217): a torn header write then depends
   // on the shadow copy in the aux area. Refused with reason ONE_HEADER_SLOT otherwise.
   bool allow_one_header_slot = false;
+  // Serve a volume read-write although a header slot cannot be read that may hold the newest
+  // header: what only that one has is then given up. Refused with reason UNREADABLE_HEADER
+  // otherwise.
+  bool allow_unreadable_header = false;
 
   size_t flusher_threads = 0;  // 0: number of cores, at most 8. 1: deterministic
   // No background thread at all: a cycle runs inside Sync (or RunCycle) on the caller's thread. For

@@ -40,6 +40,8 @@ struct Volume::Impl {
 
   // --- volume.cc
   absl::Status Open(std::vector<std::unique_ptr<BlockDevice>> devices);
+  // Whether the volume headers are such that the volume may be written.
+  absl::Status CheckHeaders() const;
   absl::Status OpenForWriting();
   absl::Status Close();
   // OK when modifying calls may go on; CheckOpen is the part that is asked again inside the gate.

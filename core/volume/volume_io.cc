@@ -108,6 +108,7 @@ absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
   H2_RETURN_IF_ERROR(v.CheckLength(length));
   H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   if (length == 0) return disk->last_opseq();
+  H2_RETURN_IF_ERROR(v.transactions->CheckPlainChange(disk->id(), offset, length));
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
   H2_RETURN_IF_ERROR(
@@ -141,6 +142,7 @@ absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, 
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
   if (length == 0) return disk->last_opseq();
+  H2_RETURN_IF_ERROR(v.transactions->CheckPlainChange(disk->id(), offset, length));
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
   H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(), options.deadline,

@@ -46,7 +46,7 @@ class FileDeviceTest : public testing::TestWithParam<Mode> {
  protected:
   std::string Image(uint64_t size) {
     const std::string path = dir_.File(absl::StrCat("image", images_++));
-    H2_ASSERT(CreateImageFile(path, size).ok());
+    H2_ASSERT(CreateImageFile(path, size, ImageSpace::kSparse).ok());
     return path;
   }
   static FileDeviceOptions Options() {
@@ -276,7 +276,7 @@ TEST(OpenFileDevice, RefusesWhatIsNoDisk) {
 
 TEST(OpenFileDevice, RefusesAnImpossibleQueueDepth) {
   TempDir dir;
-  ASSERT_TRUE(CreateImageFile(dir.File("image"), kMiB).ok());
+  ASSERT_TRUE(CreateImageFile(dir.File("image"), kMiB, ImageSpace::kAllocated).ok());
   for (const unsigned depth : {0u, kQueueDepthMax + 1}) {
     EXPECT_EQ(
         OpenFileDevice(dir.File("image"), {.queue_depth = depth}, NullLogger()).status().code(),
@@ -284,20 +284,37 @@ TEST(OpenFileDevice, RefusesAnImpossibleQueueDepth) {
   }
 }
 
+// F-226: a write to the file never needs space that the file system has given to somebody else.
+TEST(CreateImageFile, AllocatesAllOfIt) {
+  TempDir dir;
+  const std::string path = dir.File("image");
+  ASSERT_EQ(CreateImageFile(path, 8 * kMiB, ImageSpace::kAllocated), absl::OkStatus());
+  struct stat info {};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(static_cast<uint64_t>(info.st_size), 8 * kMiB);
+  EXPECT_GE(static_cast<uint64_t>(info.st_blocks) * 512, 8 * kMiB);
+  const absl::Status too_much =
+      CreateImageFile(dir.File("much"), uint64_t{1} << 60, ImageSpace::kAllocated);
+  EXPECT_EQ(too_much.code(), absl::StatusCode::kResourceExhausted) << too_much;
+  EXPECT_NE(stat(dir.File("much").c_str(), &info), 0) << "nothing is left behind";
+}
+
 TEST(CreateImageFile, MakesASparseFileOnce) {
   TempDir dir;
   const std::string path = dir.File("image");
-  ASSERT_TRUE(CreateImageFile(path, 8 * kGiB).ok());
+  ASSERT_TRUE(CreateImageFile(path, 8 * kGiB, ImageSpace::kSparse).ok());
   struct stat info {};
   ASSERT_EQ(stat(path.c_str(), &info), 0);
   EXPECT_EQ(static_cast<uint64_t>(info.st_size), 8 * kGiB);
   EXPECT_LT(static_cast<uint64_t>(info.st_blocks) * 512, kMiB);
-  EXPECT_EQ(CreateImageFile(path, kMiB).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(CreateImageFile(path, kMiB, ImageSpace::kSparse).code(),
+            absl::StatusCode::kAlreadyExists);
   ASSERT_EQ(stat(path.c_str(), &info), 0);
   EXPECT_EQ(static_cast<uint64_t>(info.st_size), 8 * kGiB)
       << "the file that was there is untouched";
-  EXPECT_EQ(CreateImageFile(dir.File("none/image"), kMiB).code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(CreateImageFile(dir.File("huge"), uint64_t{1} << 63).code(),
+  EXPECT_EQ(CreateImageFile(dir.File("none/image"), kMiB, ImageSpace::kSparse).code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(CreateImageFile(dir.File("huge"), uint64_t{1} << 63, ImageSpace::kSparse).code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -34,7 +34,7 @@ class StartupReport : public testing::Test {
     EXPECT_NE(mkdtemp(directory.data()), nullptr);
     directory_ = directory;
     path_ = directory + "/disk.img";
-    EXPECT_EQ(CreateImageFile(path_, 8 * kMiB), absl::OkStatus());
+    EXPECT_EQ(CreateImageFile(path_, 8 * kMiB, ImageSpace::kAllocated), absl::OkStatus());
   }
   ~StartupReport() override {
     unlink(path_.c_str());

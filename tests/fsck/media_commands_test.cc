@@ -77,7 +77,8 @@ class MediaCommandsTest : public testing::Test {
 
 TEST_F(MediaCommandsTest, FormattedVolumeIsCleanAndEmpty) {
   const std::string image = Path("new.img");
-  const Ran made = RunMedia({"format", image, "--size", "8G", "--label", "VMS", "-o", "json"});
+  const Ran made =
+      RunMedia({"format", image, "--size", "8G", "--sparse", "--label", "VMS", "-o", "json"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_EQ(std::filesystem::file_size(image), 8 * kGiB);
   EXPECT_EQ(json::parse(made.out)["allocator_size"], 0x1EA000000u);
@@ -93,9 +94,9 @@ TEST_F(MediaCommandsTest, FormattedVolumeIsCleanAndEmpty) {
 
 TEST_F(MediaCommandsTest, FormatOptionsReachTheMedia) {
   const std::string image = Path("new.img");
-  const Ran made = RunMedia({"format", image, "--size", "1G", "-l", "A", "-l", "B", "--version",
-                             "1", "--boot-size", "16M", "--aux-size", "24M", "--comp", "zlib:9",
-                             "--check", "sha192"});
+  const Ran made = RunMedia({"format", image, "--size", "1G", "--sparse", "-l", "A", "-l", "B",
+                             "--version", "1", "--boot-size", "16M", "--aux-size", "24M", "--comp",
+                             "zlib:9", "--check", "sha192"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_THAT(made.err, HasSubstr("one header slot"));
   EXPECT_EQ(RunMedia({"ls", image}).out, "A\nB\nLOCAL\n");
@@ -109,7 +110,7 @@ TEST_F(MediaCommandsTest, FormatOptionsReachTheMedia) {
 
 TEST_F(MediaCommandsTest, SeveralDevicesMakeOneVolume) {
   const std::string a = Path("a"), b = Path("b");
-  ASSERT_EQ(RunMedia({"format", a, b, "--size", "3G"}).exit_code, 0);
+  ASSERT_EQ(RunMedia({"format", a, b, "--size", "3G", "--sparse"}).exit_code, 0);
   EXPECT_EQ(RunMedia({"check", b, a, "--strict"}).exit_code, 0) << RunMedia({"check", b, a}).out;
   EXPECT_EQ(RunMedia({"digest", a, b}).out, RunMedia({"digest", b, a}).out);
   const Ran alone = RunMedia({"check", a, "-o", "json"});
@@ -120,12 +121,12 @@ TEST_F(MediaCommandsTest, SeveralDevicesMakeOneVolume) {
 
 TEST_F(MediaCommandsTest, FormatRefusesWhatIsThereUnlessForced) {
   const std::string image = Path("new.img");
-  ASSERT_EQ(RunMedia({"format", image, "--size", "1G"}).exit_code, 0);
+  ASSERT_EQ(RunMedia({"format", image, "--size", "1G", "--sparse"}).exit_code, 0);
   const Ran again = RunMedia({"format", image});
   EXPECT_EQ(again.exit_code, 1);
   EXPECT_THAT(again.err, HasSubstr("HAMMER2"));
   EXPECT_EQ(RunMedia({"format", image, "--force"}).exit_code, 0);
-  EXPECT_EQ(RunMedia({"format", image, "--size", "2G", "--force"}).exit_code, 1);
+  EXPECT_EQ(RunMedia({"format", image, "--size", "2G", "--sparse", "--force"}).exit_code, 1);
 }
 
 TEST_F(MediaCommandsTest, FailedFormatLeavesNoFile) {
@@ -170,8 +171,8 @@ TEST_F(MediaCommandsTest, OptionsOfTheSurroundingAppAreHonoured) {
     for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
       command->fallthrough();
     }
-    std::vector<std::string> arguments = {"media", "format",  image,       "--size",
-                                          "1G",    "--force", "--version", "1"};
+    std::vector<std::string> arguments = {"media",    "format",  image,       "--size", "1G",
+                                          "--sparse", "--force", "--version", "1"};
     const std::vector<std::string> form = {"-o", "json"};
     arguments.insert(in_front ? arguments.begin() : arguments.end(), form.begin(), form.end());
     std::reverse(arguments.begin(), arguments.end());

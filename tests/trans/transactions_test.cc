@@ -222,6 +222,31 @@ TEST_F(Transactions, ARangeIsTakenUntilTheOutcome) {
   EXPECT_EQ(Stage(b, WriteOf(kDisk, 0, 100)), kOk);
 }
 
+// Spec 04 section 9.3.
+TEST_F(Transactions, OnlyAnExclusiveOneStopsPlainChanges) {
+  const TxnId shared = Begin();
+  ASSERT_EQ(Stage(shared, WriteOf(kDisk, 0, 100)), kOk);
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 0, 100), absl::OkStatus());
+  const TxnId exclusive = table_.Begin({.exclusive = true})->id;
+  ASSERT_EQ(Stage(exclusive, WriteOf(kDisk, 1000, 100)), kOk);
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 0, 1000), absl::OkStatus());
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 1100, 1), absl::OkStatus());
+  EXPECT_EQ(table_.CheckPlainChange(kOtherDisk, 1000, 100), absl::OkStatus());
+  const absl::Status met = table_.CheckPlainChange(kDisk, 1099, 50);
+  EXPECT_EQ(met.code(), kAborted);
+  EXPECT_THAT(met.message(), HasSubstr("exclusive transaction"));
+  EXPECT_EQ(table_.Abort(exclusive).status(), absl::OkStatus());
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 1099, 50), absl::OkStatus());
+}
+
+TEST_F(Transactions, AnExclusiveOneThatIsForgottenStopsNobodyForLong) {
+  const TxnId exclusive = table_.Begin({.exclusive = true})->id;
+  ASSERT_EQ(Stage(exclusive, WriteOf(kDisk, 0, 100)), kOk);
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 0, 1).code(), kAborted);
+  clock_.Advance(absl::Seconds(31));
+  EXPECT_EQ(table_.CheckPlainChange(kDisk, 0, 1), absl::OkStatus());
+}
+
 TEST_F(Transactions, StagedOnFindsWhatMeetsTheRange) {
   const TxnId id = Begin();
   EXPECT_EQ(Stage(id, WriteOf(kDisk, 0, 100, 'a')), kOk);

@@ -143,6 +143,7 @@ TEST_F(HeaderRingTest, ASlotThatWasUnreadableAtOpenNeverComesBack) {
   OpenAndFence();
   PublishSlots(17, 2);  // the newest is in slot 2
   point_.Reset({.fail_at = 1,
+                .sticky = true,
                 .reads = true,
                 .writes = false,
                 .syncs = false,
@@ -151,6 +152,8 @@ TEST_F(HeaderRingTest, ASlotThatWasUnreadableAtOpenNeverComesBack) {
   Open();
   EXPECT_EQ(ring_->confirmed_slot(), 1);
   EXPECT_EQ(set_.header->mirror_tid, Tid(17));
+  EXPECT_EQ(ring_->UnreadSlotThatMayBeNewest(), 2);
+  point_.Reset({.fail_at = 0});
   ASSERT_TRUE(ring_->Fence().ok());
   EXPECT_THAT(Tids(true), ElementsAre(16, 16, 17));
   Open();
@@ -158,6 +161,34 @@ TEST_F(HeaderRingTest, ASlotThatWasUnreadableAtOpenNeverComesBack) {
   AlignedBuffer head(4096);
   ASSERT_TRUE(memory_->Read(ByteOff(4 * kGiB), head.span()).ok());
   EXPECT_TRUE(IsAllZero(head.span()));
+}
+
+// Which unread slot may hide a commit: the one that is written next, not those behind an older
+// header.
+TEST_F(HeaderRingTest, OnlyTheSlotThatIsPublishedNextMayHoldTheNewestHeader) {
+  Format(8 * kGiB);
+  OpenAndFence();
+  PublishSlots(17, 6);  // tids 19 to 22 in slots 3, 0, 1 and 2
+  for (int slot = 0; slot < kVolumeHeaderSlots; ++slot) {
+    SCOPED_TRACE(slot);
+    const uint64_t at = HeaderSlotOffset(slot).v;
+    point_.Reset({.fail_at = 1,
+                  .sticky = true,
+                  .reads = true,
+                  .writes = false,
+                  .syncs = false,
+                  .begin = at,
+                  .end = at + kMiB});
+    Open();
+    EXPECT_EQ(
+        ring_->UnreadSlotThatMayBeNewest(),
+        slot == 2 ? std::optional<int>(2) : (slot == 3 ? std::optional<int>(3) : std::nullopt));
+  }
+  // A device that fails for a moment is asked again.
+  point_.Reset({.fail_at = 1, .reads = true, .writes = false, .syncs = false});
+  Open();
+  EXPECT_EQ(set_.header->mirror_tid, Tid(22));
+  EXPECT_EQ(ring_->UnreadSlotThatMayBeNewest(), std::nullopt);
 }
 
 TEST_F(HeaderRingTest, TheFenceMakesDurableWhatWasReadAndRunsOnce) {

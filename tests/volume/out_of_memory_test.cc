@@ -91,7 +91,7 @@ int EndOfChild(const std::string& path, int64_t allocations) {
 
 void MakeVolume(const std::string& path) {
   unlink(path.c_str());
-  ASSERT_EQ(CreateImageFile(path, 8 * kGiB), absl::OkStatus());
+  ASSERT_EQ(CreateImageFile(path, 8 * kGiB, ImageSpace::kSparse), absl::OkStatus());
   std::vector<std::unique_ptr<BlockDevice>> devices;
   devices.push_back(*OpenImage(path, false));
   const auto report = Format(devices, {}, SystemClock(), SystemRandom());

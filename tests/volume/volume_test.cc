@@ -378,6 +378,45 @@ TEST_F(VolumeTest, TheFlusherThreadFlushesByAgeAndAnswersManySyncsWithOneCycle) 
   }
 }
 
+TEST_F(VolumeTest, AnExclusiveTransactionKeepsPlainWritesOffItsRanges) {
+  Open(ManualOptions());
+  const DiskRef disk = Create("vm1", kMiB);
+  const TxnInfo txn = *volume_->Begin({.exclusive = true});
+  const ConstByteSpan staged = AsBytes("staged");
+  ASSERT_EQ(volume_->TxnWrite(txn.id, disk, 100, std::span<const ConstByteSpan>(&staged, 1), {}),
+            absl::OkStatus());
+  EXPECT_EQ(WriteText(*volume_, disk, 90, "plain write").code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(volume_->Discard(disk, 0, kMiB, {}).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(WriteText(*volume_, disk, 200, "elsewhere"), absl::OkStatus());
+  ASSERT_TRUE(volume_->Commit(txn.id, {}).ok());
+  EXPECT_EQ(WriteText(*volume_, disk, 90, "plain write"), absl::OkStatus());
+}
+
+// A transaction is charged for the blocks and pages that it touches, not for each of its writes.
+TEST_F(VolumeTest, ATransactionOfManySmallWritesFitsWhereItsBlocksFit) {
+  VolumeOptions options = ManualOptions();
+  options.dirty_limit_bytes = 2 * kMiB;
+  Open(options);
+  const DiskRef disk = Create("vm1", 16 * kMiB);
+  Sync();
+  const TxnInfo txn = *volume_->Begin({});
+  const std::string text(256, 't');
+  const ConstByteSpan bytes = AsBytes(text);
+  for (uint64_t i = 0; i < 4096; ++i) {
+    ASSERT_EQ(volume_->TxnWrite(txn.id, disk, i * text.size(),
+                                std::span<const ConstByteSpan>(&bytes, 1), {}),
+              absl::OkStatus());
+  }
+  // Something is dirty already, so a charge above the limit would wait.
+  ASSERT_EQ(WriteText(*volume_, disk, 8 * kMiB, "x"), absl::OkStatus());
+  IoOptions at_once;
+  at_once.deadline = absl::Now();
+  EXPECT_TRUE(volume_->Commit(txn.id, at_once).ok());
+  Sync();
+  EXPECT_EQ(volume_->GetStatus().dirty_bytes, 0u);
+  EXPECT_EQ(volume_->GetStatus().space.reserved_bytes, 0u);
+}
+
 TEST_F(VolumeTest, WritersWaitForMemoryAndTheirDeadlineIsHonoured) {
   VolumeOptions options = ManualOptions();
   options.dirty_limit_bytes = kMiB;
