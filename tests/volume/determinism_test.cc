@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "core/fsck/tree_digest.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/device_stack.h"
@@ -43,18 +42,6 @@ class Determinism : public testing::Test {
     options.flush_age = absl::ZeroDuration();
     options.flusher_threads = workers;
     return options;
-  }
-  static std::string DigestOf(const SparseImage& image) {
-    MemoryDevice device(image);
-    std::vector<std::unique_ptr<BlockDevice>> devices;
-    devices.push_back(std::make_unique<BorrowedDevice>(device));
-    absl::StatusOr<VolumeSet> set = AssembleVolumeSet(std::move(devices), NullLogger());
-    EXPECT_TRUE(set.ok()) << set.status();
-    absl::StatusOr<MediaReader> reader = MediaReader::Open(*set, set->slot);
-    EXPECT_TRUE(reader.ok()) << reader.status();
-    const absl::StatusOr<std::string> digest = TreeDigest(*reader);
-    EXPECT_TRUE(digest.ok()) << digest.status();
-    return *digest;
   }
 
   const uint64_t seed_ = TestSeed();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/fsck/check.h"
+#include "core/fsck/tree_digest.h"
 #include "core/media/placement.h"
 
 namespace h2bd {
@@ -87,6 +88,17 @@ void ExpectCleanSet(const SetImages& images) {
   strict.all_slots_strict = true;
   const CheckReport report = CheckDevices(pointers, strict);
   EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+}
+
+std::string DigestOf(const SparseImage& image) {
+  const auto devices = DevicesOf({image});
+  absl::StatusOr<VolumeSet> set = AssembleVolumeSet(Borrowed(devices), NullLogger());
+  EXPECT_TRUE(set.ok()) << set.status();
+  absl::StatusOr<MediaReader> reader = MediaReader::Open(*set, set->slot);
+  EXPECT_TRUE(reader.ok()) << reader.status();
+  const absl::StatusOr<std::string> digest = TreeDigest(*reader);
+  EXPECT_TRUE(digest.ok()) << digest.status();
+  return digest.value_or("");
 }
 
 DeviceStack::Layer::Layer(const SparseImage& image, IoLog& log, int device)

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/volume/format.h"
@@ -27,6 +28,9 @@ absl::Status Occupy(SetImages& images, const std::function<bool(uint64_t)>& leav
 
 // Fails the test unless the checker, in its strict mode, finds no error in any header.
 void ExpectCleanSet(const SetImages& images);
+
+// The digest of everything that the newest header of a volume on one device leads to.
+std::string DigestOf(const SparseImage& image);
 
 // Memory below a recorder below a device that can fail. The log holds what reached a device.
 class DeviceStack {

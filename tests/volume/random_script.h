@@ -14,7 +14,9 @@ namespace h2bd {
 class RandomScript {
  public:
   // On a volume without disks, which outlives this.
-  RandomScript(Volume& volume, uint64_t seed) : volume_(volume), rng_(seed) {}
+  RandomScript(Volume& volume, uint64_t seed) : volume_(&volume), rng_(seed) {}
+  // Goes on with the same disks, opened again.
+  void Use(Volume& volume) { volume_ = &volume; }
   // One call, or one transaction.
   void Step();
 
@@ -31,7 +33,7 @@ class RandomScript {
   void Write();
   void Transaction();
 
-  Volume& volume_;
+  Volume* volume_;
   SeededRandom rng_;
   std::map<std::string, uint64_t> sizes_;
   int serial_ = 0;
