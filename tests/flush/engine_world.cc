@@ -104,7 +104,8 @@ void EngineWorld::Charge(const Disk::Cost& bound) {
   EXPECT_TRUE(freemap_->TryReserve(bound.reserved_bytes));
 }
 
-void EngineWorld::Spend(const Disk::Cost& bound, const Disk::Cost& cost) {
+void EngineWorld::Spend(Disk& disk, const Disk::Cost& bound, const Disk::Cost& cost) {
+  budget_->Attribute(disk.memory_account(), cost.memory_bytes);
   budget_->Release(static_cast<uint64_t>(bound.memory_bytes - cost.memory_bytes));
   freemap_->Unreserve(bound.reserved_bytes - cost.reserved_bytes);
 }
@@ -128,7 +129,7 @@ DiskRef EngineWorld::Create(const std::string& name, uint64_t size) {
   TransGate::Apply apply(*gate_);
   absl::MutexLock lock(&disk->mu());
   names_->Create(apply.generation(), *pfs_, name, inum, ObjectType::kRegfile);
-  Spend(bound, disk->ApplySize(apply.generation(), size, size, now));
+  Spend(*disk, bound, disk->ApplySize(apply.generation(), size, size, now));
   disk->set_last_opseq(apply.Number());
   return disk;
 }
@@ -152,7 +153,7 @@ void EngineWorld::Delete(const std::string& name) {
   names_->Remove(apply.generation(), *pfs_, entry);
   absl::MutexLock lock(&disk->mu());
   disk->MarkDeleted();
-  Spend(bound, disk->Touch(apply.generation()));
+  Spend(*disk, bound, disk->Touch(apply.generation()));
   disk->set_last_opseq(apply.Number());
 }
 
@@ -171,7 +172,7 @@ OpSeq EngineWorld::Write(const DiskRef& disk, uint64_t offset, absl::string_view
   PreparedWrite write(offset, std::span(&bytes, 1));
   TransGate::Apply apply(*gate_);
   absl::MutexLock lock(&disk->mu());
-  Spend(bound, disk->ApplyWrite(apply.generation(), write, size, clock_.WallNow()));
+  Spend(*disk, bound, disk->ApplyWrite(apply.generation(), write, size, clock_.WallNow()));
   const OpSeq seq = apply.Number();
   disk->set_last_opseq(seq);
   return seq;
@@ -183,7 +184,8 @@ OpSeq EngineWorld::Zero(const DiskRef& disk, uint64_t offset, uint64_t length) {
   Charge(bound);
   TransGate::Apply apply(*gate_);
   absl::MutexLock lock(&disk->mu());
-  Spend(bound, disk->ApplyZeroes(apply.generation(), offset, length, size, clock_.WallNow()));
+  Spend(*disk, bound,
+        disk->ApplyZeroes(apply.generation(), offset, length, size, clock_.WallNow()));
   const OpSeq seq = apply.Number();
   disk->set_last_opseq(seq);
   return seq;
@@ -195,7 +197,7 @@ OpSeq EngineWorld::Resize(const DiskRef& disk, uint64_t size) {
   Charge(bound);
   TransGate::Apply apply(*gate_);
   absl::MutexLock lock(&disk->mu());
-  Spend(bound, disk->ApplySize(apply.generation(), size, bound_size, clock_.WallNow()));
+  Spend(*disk, bound, disk->ApplySize(apply.generation(), size, bound_size, clock_.WallNow()));
   const OpSeq seq = apply.Number();
   disk->set_last_opseq(seq);
   return seq;

@@ -70,7 +70,7 @@ class EngineWorld {
  private:
   Dirent Entry(const std::string& name);
   void Charge(const Disk::Cost& bound);
-  void Spend(const Disk::Cost& bound, const Disk::Cost& cost);
+  void Spend(Disk& disk, const Disk::Cost& bound, const Disk::Cost& cost);
 
   Clock& clock_;
   VolumeSet set_;
