@@ -164,7 +164,9 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
     if (!removed.contains(flush.disk->id())) alive.push_back(flush);
   }
   H2_ASSIGN_OR_RETURN(DataStage::Stored stored, data_stage_.Store(alive, cycle.tids));
-  const HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
+  HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
+  // Its removal is done: held, it would be put back into the index by the cycle that heals it.
+  for (const DiskId& id : removed) faults.erase(id);
   H2_RETURN_IF_ERROR(data_stage_.Install(alive, std::move(stored), faults, cycle.tids));
   for (const DiskFlush& flush : cycle.disks) {
     if (!faults.contains(flush.disk->id())) Pin(flush);
