@@ -12,7 +12,7 @@ namespace h2bd {
 namespace {
 
 TEST(Mutant, IsCaught) {
-  SimOptions options{.seed = 1, .crashes = 10'000};  // half of what the standard run has
+  SimOptions options{.seed = 1, .crashes = 20'000};  // as many as the standard run has
   if (const char* seed = std::getenv("H2BD_SEED"); seed != nullptr) {
     ASSERT_TRUE(absl::SimpleAtoi(seed, &options.seed));
   }
