@@ -26,7 +26,7 @@ SimClients::SimClients(SimWorld& world, Volume& volume, const IoLog& log, Histor
 absl::Status SimClients::Begin() {
   for (const auto& [name, disk] : model()) {
     H2_ASSIGN_OR_RETURN(DiskRef ref, volume_.OpenDisk({name.first, name.second}));
-    disks_[++next_disk_] = {name, std::move(ref), history_.now().operation};
+    disks_[++next_disk_] = {name, std::move(ref), disk.id(), history_.now().operation};
   }
   return absl::OkStatus();
 }
@@ -138,14 +138,16 @@ bool SimClients::Went(absl::string_view what, const absl::Status& status,
   return false;
 }
 
-void SimClients::Applied(OpSeq opseq, size_t began, std::initializer_list<DiskNumber> disks,
+void SimClients::Applied(OpSeq opseq, size_t began, const std::vector<DiskNumber>& disks,
                          Change change) {
   if (opseq <= history_.now().opseq) {
     Wrong(absl::StrFormat("operation %d after %d", opseq.v, history_.now().opseq.v));
   }
   ModelState next = model();
   change(next);
-  history_.Acknowledged(std::move(next), opseq, began);
+  std::vector<uint64_t> changed;
+  for (const DiskNumber disk : disks) changed.push_back(disks_.at(disk).id);
+  history_.Acknowledged(std::move(next), std::move(changed), opseq, began);
   for (const DiskNumber disk : disks) disks_.at(disk).last_operation = history_.now().operation;
 }
 
@@ -197,9 +199,10 @@ void SimClients::Create() {
   const size_t began = log_.size();
   const auto made = volume_.CreateDisk({name.first, name.second}, {size});
   if (!Went(absl::StrCat("create ", name.second), made.status())) return;
-  disks_[++next_disk_].name = name;
+  const uint64_t id = world_.Serial();
+  disks_[++next_disk_] = {.name = name, .ref = nullptr, .id = id};
   Applied(volume_.GetStatus().opseq, began, {next_disk_},
-          [&](ModelState& state) { state.emplace(name, size); });
+          [&](ModelState& state) { state.emplace(name, ModelDisk(id, size)); });
   absl::StatusOr<DiskRef> ref = volume_.OpenDisk({name.first, name.second});
   if (Went("open", ref.status())) {
     disks_[next_disk_].ref = *std::move(ref);
@@ -298,7 +301,9 @@ void SimClients::Commit(Client& client) {
   client.txn.reset();
   if (!Went(absl::StrCat("commit of ", client.staged.size()), info.status())) return;
   if (client.staged.empty()) return;
-  Applied(info->seq, began, {}, [&](ModelState& state) {
+  std::vector<DiskNumber> disks;
+  for (const Staged& staged : client.staged) disks.push_back(staged.disk);
+  Applied(info->seq, began, disks, [&](ModelState& state) {
     for (const Staged& staged : client.staged) {
       ModelDisk& disk = state.at(disks_.at(staged.disk).name);
       if (staged.zeroes) {
@@ -308,9 +313,6 @@ void SimClients::Commit(Client& client) {
       }
     }
   });
-  for (const Staged& staged : client.staged) {
-    disks_.at(staged.disk).last_operation = history_.now().operation;
-  }
 }
 
 void SimClients::Abort(Client& client) {
@@ -318,40 +320,55 @@ void SimClients::Abort(Client& client) {
   client.txn.reset();
 }
 
+SimClients::SyncTarget SimClients::TargetOf(const OpenDisk& disk) const {
+  return {disk.last_operation, disk.ref->last_opseq(), {disk.id}};
+}
+
+SimClients::SyncTarget SimClients::TargetOfPfs(const std::string& label) const {
+  SyncTarget target;
+  for (const auto& [number, disk] : disks_) {
+    if (disk.name.first != label) continue;
+    target.operation = std::max(target.operation, disk.last_operation);
+    target.disks.push_back(disk.id);
+  }
+  return target;
+}
+
 void SimClients::SyncSomething() {
-  const auto answer = [this](uint64_t operation, OpSeq opseq) {
-    return [this, operation, opseq](const absl::StatusOr<SyncResult>& result) {
-      OnSynced(operation, opseq, result);
+  const auto answer = [this](SyncTarget target) {
+    return [this, target = std::move(target)](const absl::StatusOr<SyncResult>& result) {
+      OnSynced(target, result);
     };
   };
-  switch (world_.Pick(3)) {
-    case 0: {
+  const OpenDisk& disk = disks_.at(AnyDisk());
+  switch (world_.Pick(4)) {
+    case 0:
       world_.Tell("    sync of everything");
-      return volume_.SyncAsync(nullptr, answer(history_.now().operation, history_.now().opseq));
-    }
-    case 1: {
-      const OpenDisk& disk = disks_.at(AnyDisk());
+      return volume_.SyncAsync(nullptr,
+                               answer({history_.now().operation, history_.now().opseq, {}}));
+    case 1:
       world_.Tell(absl::StrCat("    sync of ", disk.name.second));
-      return volume_.SyncAsync(disk.ref, answer(disk.last_operation, disk.ref->last_opseq()));
-    }
+      return volume_.SyncAsync(disk.ref, answer(TargetOf(disk)));
+    case 2:
+      world_.Tell(absl::StrCat("    sync of PFS ", disk.name.first));
+      return volume_.SyncPfsAsync(disk.name.first, answer(TargetOfPfs(disk.name.first)));
     default: {
       const OpSeq opseq(world_.Pick(history_.now().opseq.v + 1));
       world_.Tell(absl::StrCat("    sync to ", opseq.v));
-      return volume_.SyncToAsync(opseq, answer(history_.OperationOf(opseq), opseq));
+      return volume_.SyncToAsync(opseq, {}, answer({history_.OperationOf(opseq), opseq, {}}));
     }
   }
 }
 
-void SimClients::OnSynced(uint64_t operation, OpSeq opseq,
-                          const absl::StatusOr<SyncResult>& result) {
+void SimClients::OnSynced(const SyncTarget& target, const absl::StatusOr<SyncResult>& result) {
   if (world_.dead()) return;  // nobody hears it
   if (ended_ && !result.ok()) return;
-  if (!Went(absl::StrCat("synced operation ", operation), result.status())) return;
-  if (result->durable_opseq < opseq) {
-    Wrong(
-        absl::StrFormat("a Sync to %d says that %d is durable", opseq.v, result->durable_opseq.v));
+  if (!Went(absl::StrCat("synced operation ", target.operation), result.status())) return;
+  if (result->durable_opseq < target.opseq) {
+    Wrong(absl::StrFormat("a Sync to %d says that %d is durable", target.opseq.v,
+                          result->durable_opseq.v));
   }
-  history_.Promised(log_.size(), operation);
+  history_.Promised(log_.size(), target.operation, target.disks);
 }
 
 void SimClients::ReadSomething() {

@@ -41,6 +41,7 @@ class SimClients {
   struct OpenDisk {
     SimDiskName name;
     DiskRef ref;
+    uint64_t id = 0;              // of the model's disk
     uint64_t last_operation = 0;  // that changed it
   };
   using DiskNumber = int;
@@ -76,12 +77,20 @@ class SimClients {
   void Commit(Client& client);
   void Abort(Client& client);
   void SyncSomething();
-  void OnSynced(uint64_t operation, OpSeq opseq, const absl::StatusOr<SyncResult>& result);
+  // What a Sync promises when it is answered with OK.
+  struct SyncTarget {
+    uint64_t operation = 0;
+    OpSeq opseq;
+    std::vector<uint64_t> disks;  // empty: all
+  };
+  SyncTarget TargetOf(const OpenDisk& disk) const;
+  SyncTarget TargetOfPfs(const std::string& label) const;
+  void OnSynced(const SyncTarget& target, const absl::StatusOr<SyncResult>& result);
 
   // Notes the outcome. True when it is OK. An error is one of `known` or has a fault behind it.
   bool Went(absl::string_view what, const absl::Status& status,
             std::initializer_list<absl::StatusCode> known = {});
-  void Applied(OpSeq opseq, size_t began, std::initializer_list<DiskNumber> disks, Change change);
+  void Applied(OpSeq opseq, size_t began, const std::vector<DiskNumber>& disks, Change change);
   // A change of names waits for space as long as a cycle may bring some; here none would come.
   void SettleIfFull();
   void Wrong(const std::string& what);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -118,25 +119,25 @@ History::History(ModelState first) {
   live_ = {0};
 }
 
-void History::Acknowledged(ModelState state, OpSeq opseq, size_t began) {
+void History::Acknowledged(ModelState state, std::vector<uint64_t> changed, OpSeq opseq,
+                           size_t began) {
   Moment moment{
       .operation = now().operation + 1, .state = std::move(state), .opseq = opseq, .began = began};
   moment.disks = FingerprintsOf(moment.state);
   moment.fingerprint = StateFingerprint(moment.disks);
   live_.push_back(moments_.size());
   moments_.push_back(std::move(moment));
+  moments_.back().changed = std::move(changed);
 }
 
-void History::Promised(size_t events, uint64_t operation) {
-  if (promises_.empty() || promises_.back().operation < operation) {
-    promises_.push_back({events, operation});
-  }
+void History::Promised(size_t events, uint64_t operation, std::vector<uint64_t> disks) {
+  promises_.push_back({events, operation, std::move(disks)});
 }
 
 uint64_t History::PromisedAt(size_t cut) const {
   uint64_t operation = 0;
   for (const Promise& promise : promises_) {
-    if (promise.events <= cut) operation = promise.operation;
+    if (promise.events <= cut) operation = std::max(operation, promise.operation);
   }
   return operation;
 }
@@ -149,17 +150,42 @@ uint64_t History::OperationOf(OpSeq opseq) const {
 }
 
 void History::ServerEnded(size_t events, const Moment& survivor) {
-  const uint64_t last = survivor.operation;
-  while (now().operation > last) {
+  while (live_.size() > 1 && now().operation > survivor.operation) {
     moments_[live_.back()].forgotten = events;
     live_.pop_back();
+  }
+  if (now().fingerprint != survivor.fingerprint) {
+    moments_[live_.back()].forgotten = events;
+    live_.back() = static_cast<size_t>(
+        std::find_if(moments_.begin(), moments_.end(),
+                     [&](const Moment& moment) { return &moment == &survivor; }) -
+        moments_.begin());
+    moments_[live_.back()].began = events;  // no longer the find of one crash, but the state
   }
   // The next server counts its operations from 1 again.
   for (const size_t index : live_) moments_[index].opseq = OpSeq(0);
 }
 
-const Moment* History::Find(size_t cut, uint64_t fingerprint) const {
-  const uint64_t promised = PromisedAt(cut);
+const Moment* History::Find(size_t cut, const DiskFingerprints& found) {
+  const Moment* const exact = FindExact(cut, StateFingerprint(found));
+  if (exact != nullptr || !disks_may_lag_) return exact;
+  for (size_t i = moments_.size(); i-- > 0;) {
+    if (!Possible(moments_[i], cut)) continue;
+    std::optional<Moment> lagging = LaggingBehind(moments_[i], cut, found);
+    if (!lagging.has_value()) continue;
+    moments_.push_back(*std::move(lagging));
+    return &moments_.back();
+  }
+  return nullptr;
+}
+
+const Moment* History::FindExact(size_t cut, uint64_t fingerprint) const {
+  // When disks may lag a promise of one of them says nothing of the others.
+  uint64_t promised = 0;
+  for (const Promise& promise : promises_) {
+    if (promise.events > cut || (disks_may_lag_ && !promise.disks.empty())) continue;
+    promised = std::max(promised, promise.operation);
+  }
   const Moment* best = nullptr;
   for (const Moment& moment : moments_) {
     if (moment.fingerprint != fingerprint || moment.operation < promised) continue;
@@ -167,6 +193,74 @@ const Moment* History::Find(size_t cut, uint64_t fingerprint) const {
     if (best == nullptr || moment.operation >= best->operation) best = &moment;
   }
   return best;
+}
+
+History::Range History::RangeOf(uint64_t disk, uint64_t fingerprint, const Moment& newest,
+                                size_t cut) const {
+  Range range;
+  for (const Moment& moment : moments_) {
+    if (moment.operation > newest.operation || !Possible(moment, cut)) continue;
+    for (const auto& [name, content] : moment.state) {
+      if (content.id() != disk || moment.disks.at(name) != fingerprint) continue;
+      if (range.first == nullptr || moment.operation < range.first->operation) {
+        range.first = &moment;
+      }
+      if (range.last == nullptr || moment.operation >= range.last->operation) range.last = &moment;
+    }
+  }
+  return range;
+}
+
+std::optional<Moment> History::LaggingBehind(const Moment& newest, size_t cut,
+                                             const DiskFingerprints& found) const {
+  if (found.size() != newest.disks.size()) return std::nullopt;
+  Moment made{.operation = newest.operation, .disks = found, .began = SIZE_MAX};
+  Reached reached;
+  for (const auto& [name, fingerprint] : found) {
+    const auto it = newest.state.find(name);
+    if (it == newest.state.end()) return std::nullopt;
+    const uint64_t disk = it->second.id();
+    const Range range = RangeOf(disk, fingerprint, newest, cut);
+    if (range.last == nullptr) return std::nullopt;
+    reached[disk] = range;
+    for (const auto& [old_name, content] : range.last->state) {
+      if (content.id() == disk) made.state.emplace(name, content);
+    }
+  }
+  if (!KeepsPromises(reached, newest, cut) || !KeepsTransactionsWhole(reached, newest, cut)) {
+    return std::nullopt;
+  }
+  made.fingerprint = StateFingerprint(found);
+  return made;
+}
+
+bool History::KeepsPromises(const Reached& reached, const Moment& newest, size_t cut) const {
+  return std::all_of(promises_.begin(), promises_.end(), [&](const Promise& promise) {
+    if (promise.events > cut) return true;
+    return std::all_of(reached.begin(), reached.end(),
+                       [&](const auto& disk) {
+                         const bool meant = promise.disks.empty() ||
+                                            std::find(promise.disks.begin(), promise.disks.end(),
+                                                      disk.first) != promise.disks.end();
+                         return !meant || disk.second.last->operation >= promise.operation;
+                       }) &&
+           promise.operation <= newest.operation;
+  });
+}
+
+bool History::KeepsTransactionsWhole(const Reached& reached, const Moment& newest,
+                                     size_t cut) const {
+  return std::all_of(moments_.begin(), moments_.end(), [&](const Moment& moment) {
+    if (moment.operation > newest.operation || !Possible(moment, cut)) return true;
+    size_t with = 0, without = 0;
+    for (const uint64_t disk : moment.changed) {
+      const auto it = reached.find(disk);
+      if (it == reached.end()) continue;
+      with += it->second.first->operation >= moment.operation ? 1 : 0;
+      without += it->second.last->operation < moment.operation ? 1 : 0;
+    }
+    return with == 0 || without == 0;
+  });
 }
 
 std::string History::Explain(size_t cut, const DiskFingerprints& found) const {
@@ -182,11 +276,19 @@ std::string History::Explain(size_t cut, const DiskFingerprints& found) const {
   }
   lines.push_back("the volume holds the state after no operation");
   for (const auto& [name, disk] : found) {
+    // Under whatever name the disk had then.
+    std::set<uint64_t> ids;
+    for (const Moment& moment : moments_) {
+      const auto it = moment.state.find(name);
+      if (it != moment.state.end()) ids.insert(it->second.id());
+    }
     std::vector<uint64_t> at;
     for (const Moment& moment : moments_) {
-      const auto it = moment.disks.find(name);
-      if (it != moment.disks.end() && it->second == disk && Possible(moment, cut)) {
-        at.push_back(moment.operation);
+      if (!Possible(moment, cut)) continue;
+      for (const auto& [then, content] : moment.state) {
+        if (ids.contains(content.id()) && moment.disks.at(then) == disk) {
+          at.push_back(moment.operation);
+        }
       }
     }
     lines.push_back(absl::StrCat(

@@ -55,7 +55,7 @@ void SimWorld::set_faults(const FaultRates& rates) {
 void SimWorld::NewServer() {
   set_faults({});
   calls_to_live_ = 0;
-  dead_ = faulted_ = false;
+  dead_ = faulted_ = read_failed_ = false;
 }
 
 SimWorld::Fate SimWorld::FateOf(Call call) {
@@ -72,6 +72,7 @@ SimWorld::Fate SimWorld::FateOf(Call call) {
   if (to_come == 0) return Fate::kDone;
   --to_come;
   faulted_ = true;
+  read_failed_ |= call == Call::kRead;
   return static_cast<Fate>(1 + Pick(3));
 }
 

@@ -67,6 +67,8 @@ class SimWorld {
   bool dead() const { return dead_; }
   // Whether a fault hit the server that runs now.
   bool faulted() const { return faulted_; }
+  // Whether one of them was a read's.
+  bool read_failed() const { return read_failed_; }
   void NewServer();
 
   enum class Call { kRead, kWrite, kHeader, kSync };
@@ -92,7 +94,7 @@ class SimWorld {
   FaultRates rates_;
   uint64_t calls_to_live_ = 0;
   uint64_t failures_to_come_[4] = {};  // by Call
-  bool dead_ = false, faulted_ = false;
+  bool dead_ = false, faulted_ = false, read_failed_ = false;
 };
 
 class SimClock final : public Clock {

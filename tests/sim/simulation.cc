@@ -135,7 +135,9 @@ class SimVolume {
       // When nothing arrives meanwhile everything is durable afterwards.
       if (GoesOn()) RunCycle(/*quiet=*/world_.OneIn(4));
     }
+    if (world_.read_failed()) history_->LetDisksLag();
     absl::Status outcome = Stop();
+    if (world_.read_failed()) history_->LetDisksLag();
     world_.set_faults({});
     return outcome;
   }
@@ -194,7 +196,8 @@ class SimVolume {
     if (!now.failure.ok() && world_.OneIn(2)) stopped_ = true;
     if (!now.failure.ok() && !world_.dead()) clients_->ReadSomething();
     const bool idle = status.ok() && now.opseq == now.durable_opseq;
-    if (idle && (now.dirty_bytes != 0 || now.space.reserved_bytes != 0)) {
+    // A disk that a failed read holds back keeps both.
+    if (idle && !world_.read_failed() && (now.dirty_bytes != 0 || now.space.reserved_bytes != 0)) {
       wrong_.Update(absl::InternalError(absl::StrFormat(
           "everything is durable, and yet %d bytes of memory and %d of space are taken",
           now.dirty_bytes, now.space.reserved_bytes)));
@@ -270,7 +273,7 @@ class SimVolume {
         const DiskFingerprints found,
         ReadVolume(std::move(images), {.clock = clock_, .random = world_.rng(), .check = check}));
     const uint64_t fingerprint = StateFingerprint(found);
-    const Moment* const moment = history_->Find(cut, fingerprint);
+    const Moment* const moment = history_->Find(cut, found);
     world_.digest().Add(fingerprint);
     if (moment != nullptr) return moment;
     return absl::DataLossError(history_->Explain(cut, found));
