@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/fault_world.h"
 
@@ -128,6 +129,45 @@ TEST_F(FaultTest, EachIoOfOpenAndOfFormatCanFail) {
     const auto report = Format(devices, {}, SystemClock(), SystemRandom());
     reached = point.reached();
     EXPECT_EQ(report.ok(), !reached) << report.status();
+  }
+}
+
+// A device that cannot be read for a moment is not a damaged one. An open that meets one may
+// fail; if it does not, nothing that was synced may be missing, neither now nor after the next
+// open (P2, P4).
+TEST_F(FaultTest, AReadErrorDuringOpenGivesNothingUp) {
+  FaultWorld prepared(image_, FaultPlan{.fail_at = 0});
+  const std::string expected = std::string(kDiskBytes, 's');
+  ASSERT_EQ(WriteText(*prepared.volume, prepared.disk, 0, expected), absl::OkStatus());
+  ASSERT_TRUE(prepared.volume->Sync(nullptr, {}).ok());
+  const SparseImage image = prepared.memory.Snapshot();
+  for (const auto& [number, page] : image.pages()) {
+    const uint64_t place = number * SparseImage::kPage;
+    SCOPED_TRACE(absl::StrFormat("nothing at %#x can be read", place));
+    MemoryDevice memory(image);
+    FaultPoint point(FaultPlan{.sticky = true,
+                               .reads = true,
+                               .writes = false,
+                               .syncs = false,
+                               .begin = place,
+                               .end = place + SparseImage::kPage});
+    FaultDevice faulty(memory, point);
+    if (const auto volume = OpenOn(faulty, ManualOptions()); volume.ok()) {
+      point.Reset(FaultPlan{.fail_at = 0});
+      const absl::StatusOr<DiskRef> disk = (*volume)->OpenDisk({"", "d"});
+      EXPECT_TRUE(disk.ok()) << disk.status();
+      if (disk.ok()) {
+        EXPECT_TRUE(*ReadAll(**volume, *disk) == expected) << "an older state";
+        EXPECT_EQ(WriteText(**volume, *disk, 0, expected), absl::OkStatus());
+      }
+      EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+    }
+    const auto again = OpenOn(memory, ManualOptions());
+    ASSERT_TRUE(again.ok()) << again.status();
+    const absl::StatusOr<DiskRef> disk = (*again)->OpenDisk({"", "d"});
+    ASSERT_TRUE(disk.ok()) << disk.status();
+    EXPECT_TRUE(*ReadAll(**again, *disk) == expected) << "an older state after the next open";
+    ExpectClean(memory);
   }
 }
 
