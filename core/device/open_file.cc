@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "core/base/bytes.h"
 
 namespace h2bd {
@@ -197,8 +198,10 @@ FileDescriptor::~FileDescriptor() {
 
 std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
-absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
-                                             const FileDeviceOptions& options, Logger& logger) {
+namespace {
+
+absl::StatusOr<OpenFile> OpenOnce(const std::string& path, const FileDeviceOptions& options,
+                                  Logger& logger) {
   // Looked at before the open: opening a pipe waits, and opening some character devices does
   // things.
   struct stat before {};
@@ -245,6 +248,21 @@ absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
     logger.Warning("device size is not a whole number of sectors, the rest is not used",
                    {{"device", path}, {"bytes", absl::StrCat(file.size_bytes)}});
     file.size_bytes = whole_sectors;
+  }
+  return file;
+}
+
+}  // namespace
+
+absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
+                                             const FileDeviceOptions& options, Logger& logger) {
+  // A process that was killed a moment ago may still have requests in the kernel that hold the
+  // file.
+  constexpr int kTries = 20;
+  absl::StatusOr<OpenFile> file = OpenOnce(path, options, logger);
+  for (int tries = 1; tries < kTries && ReasonOf(file.status()) == kReasonInUse; ++tries) {
+    absl::SleepFor(absl::Milliseconds(50));
+    file = OpenOnce(path, options, logger);
   }
   return file;
 }

@@ -89,9 +89,6 @@ CycleResult Flusher::Run(Cycle& cycle) {
   // The id of this publish: above every header on media, valid or not (F-216, F-218).
   const uint64_t last_tid = std::max(header_->mirror_tid.v, parts_.ring.highest_tid_seen().v);
   cycle.tids = {Tid(last_tid + 1), Tid(next_modify_tid_)};
-  if (last_tid >= kTidLimit - 1 || next_modify_tid_ >= kTidLimit) {
-    return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
-  }
 
   absl::Status status = Phase(cycle, FlushPhase::kCut, [&] { return Cut(cycle); });
   if (cycle.empty) {
@@ -99,6 +96,9 @@ CycleResult Flusher::Run(Cycle& cycle) {
     CycleResult result{.cut = cycle.cut.opseq, .empty = true, .sync = last_published()};
     result.sync.durable_opseq = cycle.cut.opseq;
     return result;
+  }
+  if (last_tid >= kTidLimit - 1 || next_modify_tid_ >= kTidLimit) {
+    return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
   }
   ++next_modify_tid_;
   const auto phase = [&](FlushPhase which, absl::Status (Flusher::*body)(Cycle&)) {
@@ -351,6 +351,8 @@ void Flusher::FinishCycle(Cycle& cycle) {
   header_ = std::move(cycle.image);
   publish_pending_ = false;
   failed_publishes_ = 0;
+  held_.Published();
+  metrics_.held_disks.Set(static_cast<int64_t>(held_.size()));
   metrics_.failed_publishes.Set(0);
   metrics_.outcome_unknown.Set(0);
   metrics_.inodes_deleted.Add(carried_names_.removed.size());

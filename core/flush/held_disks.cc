@@ -52,7 +52,8 @@ std::vector<std::shared_ptr<Disk>> HeldDisks::Settle(std::span<const std::shared
     for (const std::shared_ptr<Disk>& disk : tried) {
       const auto fault = faults.find(disk->id());
       if (fault == faults.end()) {
-        held_.erase(disk->id());
+        const auto it = held_.find(disk->id());
+        if (it != held_.end()) it->second.stored = true;
         continue;
       }
       const bool is_new = held_.insert_or_assign(disk->id(), Held{disk, fault->second}).second;
@@ -64,6 +65,11 @@ std::vector<std::shared_ptr<Disk>> HeldDisks::Settle(std::span<const std::shared
     return std::none_of(group.begin(), group.end(), [&](const DiskId& id) { return contains(id); });
   });
   return fresh;
+}
+
+void HeldDisks::Published() {
+  absl::MutexLock lock(&mu_);
+  std::erase_if(held_, [](const auto& entry) { return entry.second.stored; });
 }
 
 absl::Status HeldDisks::WhyAmong(std::span<const DiskId> disks) const {
@@ -88,7 +94,8 @@ absl::Status HeldDisks::WhyAny() const {
 
 bool HeldDisks::contains(const DiskId& disk) const {
   absl::MutexLock lock(&mu_);
-  return held_.contains(disk);
+  const auto it = held_.find(disk);
+  return it != held_.end() && !it->second.stored;
 }
 
 size_t HeldDisks::size() const {

@@ -33,10 +33,13 @@ class HeldDisks {
       std::span<const std::shared_ptr<Disk>> changed) const ABSL_LOCKS_EXCLUDED(mu_);
   // `faults`, and every disk that hangs together with one of them.
   Faults WithGroups(Faults faults) const;
-  // `tried` were in the cycle; those in `faults` are held from now on, the others no more. Returns
-  // the ones that are newly held.
+  // `tried` were in the cycle; those in `faults` are held from now on, the others are stored.
+  // Returns the ones that are newly held.
   std::vector<std::shared_ptr<Disk>> Settle(std::span<const std::shared_ptr<Disk>> tried,
                                             const Faults& faults) ABSL_LOCKS_EXCLUDED(mu_);
+  // The header that has what was stored is confirmed: those disks are held no more. Until then a
+  // Sync of them must not be answered, although earlier cycles were durable beyond it.
+  void Published() ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- any thread -------------------------------------------------------------------------------
   // Why a disk is held; OK when it is not. In order: of these disks, of this PFS, of all disks the
@@ -44,6 +47,7 @@ class HeldDisks {
   absl::Status WhyAmong(std::span<const DiskId> disks) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyIn(Key pfs) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyAny() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether its changes could not be stored.
   bool contains(const DiskId& disk) const ABSL_LOCKS_EXCLUDED(mu_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -51,6 +55,7 @@ class HeldDisks {
   struct Held {
     std::shared_ptr<Disk> disk;
     absl::Status why;
+    bool stored = false;  // by a cycle that is not confirmed
   };
   std::set<DiskGroup> groups_;  // the flusher's alone
   mutable absl::Mutex mu_;

@@ -126,7 +126,7 @@ absl::Status Freemap::Impl::LoadNewest(const VolumeData& header) {
   usable_bytes = map.usable_bytes();
   unreadable_bytes = map.unreadable_bytes();
   allocator_free_at_open = header.allocator_free;
-  not_free_at_open = ChunkBytes(map.counts().staged + map.counts().used);
+  not_free_at_open = ChunkBytes(map.counts().staged + map.counts().used);  // nothing is held yet
   return absl::OkStatus();
 }
 
@@ -292,7 +292,8 @@ absl::StatusOr<FreemapTree::Plan> Freemap::Impl::PlanFlush(const FlushTids& tids
 }
 
 uint64_t Freemap::Impl::AllocatorFree() const {
-  const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used);
+  // Held chunks are free on the media.
+  const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used - held.count());
   // What is free where a leaf cannot be read is not known, but it does not change: the figure of
   // the header goes on.
   if (unreadable_bytes != 0) {

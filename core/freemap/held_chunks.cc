@@ -1,6 +1,7 @@
 #include "core/freemap/held_chunks.h"
 
 #include <algorithm>
+#include <set>
 
 namespace h2bd {
 namespace {
@@ -26,6 +27,18 @@ ChunkSet HeldChunks::In(size_t zone) const {
     for (size_t s = 0; s < all.size(); ++s) all[s] |= it->second[s];
   }
   return all;
+}
+
+int64_t HeldChunks::count() const {
+  std::set<size_t> zones;
+  for (const auto& [header, held] : headers_) {
+    for (const auto& [zone, chunks] : held) zones.insert(zone);
+  }
+  size_t chunks = 0;
+  for (const size_t zone : zones) {
+    for (const auto& segment : In(zone)) chunks += segment.count();
+  }
+  return static_cast<int64_t>(chunks);
 }
 
 std::vector<std::pair<size_t, ChunkSet>> HeldChunks::Leave(std::span<const Tid> ring) {

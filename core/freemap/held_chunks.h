@@ -27,6 +27,8 @@ class HeldChunks {
   std::vector<std::pair<size_t, ChunkSet>> Leave(std::span<const Tid> ring);
   // All that is held in `zone`.
   ChunkSet In(size_t zone) const;
+  // How many chunks are held.
+  int64_t count() const;
 
  private:
   std::map<Tid, std::map<size_t, ChunkSet>> headers_;

@@ -184,11 +184,17 @@ absl::StatusOr<std::unique_ptr<PfsTable>> PfsTable::Open(const VolumeData& heade
 absl::Status PfsTable::LoadRoots(Logger& logger) {
   std::map<Key, std::unique_ptr<Pfs>> loaded;
   std::map<Uuid, std::string> clids;
+  absl::Status unread;
   const auto load = [&](const Blockref& bref) {
     absl::StatusOr<std::shared_ptr<Inode>> root =
         Inode::Load(bref, /*indexed=*/false, store_, cache_);
     const absl::Status status = root.ok() ? CheckRoot((*root)->meta()) : root.status();
+    if (absl::IsUnavailable(status)) {
+      unread = status;  // the device fails, which may pass: nothing is given up for that
+      return false;
+    }
     if (!status.ok()) {
+      damaged_.store(true, std::memory_order_relaxed);
       logger.Error("a PFS root cannot be used; the PFS is left out",
                    {{"blockref", Describe(bref)}, {"error", std::string(status.message())}});
       return true;
@@ -204,6 +210,7 @@ absl::Status PfsTable::LoadRoots(Logger& logger) {
   };
   const absl::Status status = super_root_->tree().Scan(Key(0), Key(UINT64_MAX), load);
   if (!status.ok()) return Annotate(status, "super-root");
+  if (!unread.ok()) return Annotate(unread, "PFS root");
   absl::MutexLock lock(&mu_);
   pfses_ = std::move(loaded);
   return absl::OkStatus();

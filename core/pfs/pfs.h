@@ -91,13 +91,15 @@ struct PfsInfo {
 class PfsTable {
  public:
   // Loads the super-root and the roots below it. A damaged PFS root is reported and left out; a
-  // damaged super-root is kDataLoss.
+  // damaged super-root is kDataLoss; kUnavailable when the device fails.
   static absl::StatusOr<std::unique_ptr<PfsTable>> Open(const VolumeData& header, BlockStore& store,
                                                         ChainCache& cache, Logger& logger);
 
   // By label, exact bytes. kNotFound lists what there is (shortened).
   absl::StatusOr<Pfs*> Find(absl::string_view label) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<PfsInfo> List() const ABSL_LOCKS_EXCLUDED(mu_);  // by label
+  // Whether a damaged root was left out: there are PFSs that nobody can name.
+  bool has_damaged() const { return damaged_.load(std::memory_order_relaxed); }
   // The highest modify_tid or pfs_lsnap_tid that the super-root, the PFS roots and the blocksets of
   // these carry; the first id to issue lies above it (F-130).
   Tid HighestModifyTid() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -126,6 +128,7 @@ class PfsTable {
   BlockStore& store_;
   ChainCache& cache_;
   const std::shared_ptr<Inode> super_root_;
+  std::atomic<bool> damaged_{false};
   mutable absl::Mutex mu_;
   std::map<Key, std::unique_ptr<Pfs>> pfses_ ABSL_GUARDED_BY(mu_);
   std::vector<std::unique_ptr<Pfs>> removed_

@@ -57,12 +57,19 @@ absl::StatusOr<DiskName> DiskName::Parse(absl::string_view text) {
 std::string DiskName::ToString() const { return pfs.empty() ? path : absl::StrCat(pfs, "/", path); }
 
 absl::StatusOr<Pfs*> Volume::Impl::FindPfs(const std::string& label) {
-  if (!label.empty()) return pfses->Find(label);
-  if (default_pfs.empty()) {
-    return absl::InvalidArgumentError(
-        "the volume has no default PFS; name the disk PFS/NAME, or set a default");
+  const std::string& wanted = label.empty() ? default_pfs : label;
+  if (!wanted.empty()) {
+    const absl::StatusOr<Pfs*> found = pfses->Find(wanted);
+    if (found.ok() || !pfses->has_damaged()) return found;
+    return absl::DataLossError(absl::StrCat(
+        found.status().message(), "; a damaged PFS root was left out, it may be this one"));
   }
-  return pfses->Find(default_pfs);
+  if (pfses->has_damaged()) {
+    return absl::DataLossError(
+        "the volume has no default PFS that can be read: a damaged PFS root was left out");
+  }
+  return absl::InvalidArgumentError(
+      "the volume has no default PFS; name the disk PFS/NAME, or set a default");
 }
 
 absl::StatusOr<Dirent> Volume::Impl::Resolve(Pfs& pfs, const std::string& path) {

@@ -149,7 +149,7 @@ class SimVolume {
     stopped_ = false;
     const bool faults = world_.OneIn(2);
     FaultRates rates = circumstances_.faults;
-    rates.reads = 0;  // an open takes what it cannot read for damaged, and gives it up (F-218)
+
     if (faults) world_.set_faults(rates);
     absl::Status opened = Open();
     world_.set_faults({});
