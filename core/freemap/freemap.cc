@@ -292,8 +292,10 @@ absl::StatusOr<FreemapTree::Plan> Freemap::Impl::PlanFlush(const FlushTids& tids
 }
 
 uint64_t Freemap::Impl::AllocatorFree() const {
-  // Held chunks are free on the media.
-  const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used - held.count());
+  // What is staged for older headers is free on the media.
+  int64_t for_older = 0;
+  for (const size_t zone : held.zones()) for_older += map.CountStaged(zone, held.In(zone));
+  const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used - for_older);
   // What is free where a leaf cannot be read is not known, but it does not change: the figure of
   // the header goes on.
   if (unreadable_bytes != 0) {

@@ -1,7 +1,6 @@
 #include "core/freemap/held_chunks.h"
 
 #include <algorithm>
-#include <set>
 
 namespace h2bd {
 namespace {
@@ -29,16 +28,12 @@ ChunkSet HeldChunks::In(size_t zone) const {
   return all;
 }
 
-int64_t HeldChunks::count() const {
+std::set<size_t> HeldChunks::zones() const {
   std::set<size_t> zones;
   for (const auto& [header, held] : headers_) {
     for (const auto& [zone, chunks] : held) zones.insert(zone);
   }
-  size_t chunks = 0;
-  for (const size_t zone : zones) {
-    for (const auto& segment : In(zone)) chunks += segment.count();
-  }
-  return static_cast<int64_t>(chunks);
+  return zones;
 }
 
 std::vector<std::pair<size_t, ChunkSet>> HeldChunks::Leave(std::span<const Tid> ring) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -27,8 +28,8 @@ class HeldChunks {
   std::vector<std::pair<size_t, ChunkSet>> Leave(std::span<const Tid> ring);
   // All that is held in `zone`.
   ChunkSet In(size_t zone) const;
-  // How many chunks are held.
-  int64_t count() const;
+  // The zones in which anything is held.
+  std::set<size_t> zones() const;
 
  private:
   std::map<Tid, std::map<size_t, ChunkSet>> headers_;

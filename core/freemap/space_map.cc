@@ -236,6 +236,19 @@ ChunkSet SpaceMap::Stage(size_t zone, const FreemapLeafData& older, const ChunkS
   return reached;
 }
 
+int64_t SpaceMap::CountStaged(size_t zone, const ChunkSet& chunks) const {
+  const FreemapLeafData* const data = leaf(zone);
+  int64_t staged = 0;
+  for (size_t s = 0; data != nullptr && s < chunks.size(); ++s) {
+    if (chunks[s].none()) continue;
+    for (int c = 0; c < kChunksPerSegment; ++c) {
+      staged +=
+          chunks[s].test(static_cast<size_t>(c)) && (*data)[s].chunk(c) == ChunkState::kStaged;
+    }
+  }
+  return staged;
+}
+
 void SpaceMap::Unstage(size_t zone, const ChunkSet& chunks) {
   for (int s = 0; s < kFreemapEntries; ++s) {
     const auto& wanted = chunks[static_cast<size_t>(s)];

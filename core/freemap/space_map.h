@@ -61,6 +61,7 @@ class SpaceMap {
   // and that are free, or are in `staged` already (by another header). Stages (10) those that are
   // free. The leaf does not become dirty: what the media say is right, too.
   ChunkSet Stage(size_t zone, const FreemapLeafData& older, const ChunkSet& staged);
+  int64_t CountStaged(size_t zone, const ChunkSet& chunks) const;
   // Staged chunks of `chunks` become free.
   void Unstage(size_t zone, const ChunkSet& chunks);
 

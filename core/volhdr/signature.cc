@@ -147,9 +147,11 @@ std::string ClassifyTail(BlockDevice& device, absl::Status* status) {
 }
 
 // A device whose slot 0 is gone may still hold later headers.
-bool HasLaterHeader(BlockDevice& device) {
+absl::StatusOr<bool> HasLaterHeader(BlockDevice& device) {
   for (const HeaderProbe& probe : ProbeHeaders(device)) {
-    if (probe.header != nullptr && probe.header->magic == kVolumeMagic) return true;
+    if (!probe.present) continue;
+    if (probe.header == nullptr) return probe.status;  // there may be one
+    if (probe.header->magic == kVolumeMagic) return true;
   }
   return false;
 }
@@ -167,7 +169,8 @@ absl::StatusOr<std::string> DetectHeadSignature(BlockDevice& device) {
 absl::StatusOr<std::string> DetectSignature(BlockDevice& device) {
   H2_ASSIGN_OR_RETURN(std::string found, DetectHeadSignature(device));
   if (!found.empty()) return found;
-  if (HasLaterHeader(device)) return kSignatureHammer2;
+  H2_ASSIGN_OR_RETURN(const bool has_later_header, HasLaterHeader(device));
+  if (has_later_header) return kSignatureHammer2;
   absl::Status status;
   found = ClassifyTail(device, &status);
   H2_RETURN_IF_ERROR(status);
