@@ -3,10 +3,10 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/blocking_counter.h"
+#include "core/base/clock.h"
 #include "core/base/status.h"
 
 namespace h2bd {
@@ -15,9 +15,10 @@ ThreadPool::ThreadPool(const std::string& name, size_t threads) {
   H2_ASSERT(threads > 0);
   threads_.reserve(threads);
   for (size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, thread_name = absl::StrCat(name, i)] {
+    std::atomic<int64_t>& busy_ns = busy_ns_.emplace_back(0);
+    threads_.emplace_back([this, &busy_ns, thread_name = absl::StrCat(name, i)] {
       NameThisThread(thread_name);
-      Work();
+      Work(busy_ns);
     });
   }
 }
@@ -35,7 +36,15 @@ void ThreadPool::Schedule(absl::AnyInvocable<void()> task) {
   queue_.push_back(std::move(task));
 }
 
-void ThreadPool::Work() {
+std::vector<absl::Duration> ThreadPool::BusyTimes() const {
+  std::vector<absl::Duration> times;
+  for (const std::atomic<int64_t>& busy_ns : busy_ns_) {
+    times.push_back(absl::Nanoseconds(busy_ns.load(std::memory_order_relaxed)));
+  }
+  return times;
+}
+
+void ThreadPool::Work(std::atomic<int64_t>& busy_ns) {
   for (;;) {
     absl::AnyInvocable<void()> task;
     {
@@ -49,7 +58,11 @@ void ThreadPool::Work() {
       task = std::move(queue_.front());
       queue_.pop_front();
     }
+    const absl::Duration began = SystemClock().MonotonicNow();
     task();
+    task = nullptr;  // what it holds goes while it is still counted
+    busy_ns.fetch_add(absl::ToInt64Nanoseconds(SystemClock().MonotonicNow() - began),
+                      std::memory_order_relaxed);
   }
 }
 

@@ -2,7 +2,9 @@
 // deterministic test.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <string>
 #include <thread>
@@ -12,6 +14,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace h2bd {
 
@@ -22,6 +25,8 @@ class Executor {
   virtual void Schedule(absl::AnyInvocable<void()> task) = 0;
   // How many tasks can run at the same time; 1 means that order is the order of Schedule.
   virtual size_t workers() const = 0;
+  // How long each worker has run tasks; empty where the callers' threads run them.
+  virtual std::vector<absl::Duration> BusyTimes() const { return {}; }
   // ParallelFor; another order of the calls than this one's is legal, too.
   virtual void RunAll(size_t n, absl::FunctionRef<void(size_t)> body);
 };
@@ -43,12 +48,14 @@ class ThreadPool final : public Executor {
   ThreadPool& operator=(const ThreadPool&) = delete;
   void Schedule(absl::AnyInvocable<void()> task) override;
   size_t workers() const override { return threads_.size(); }
+  std::vector<absl::Duration> BusyTimes() const override;
 
  private:
-  void Work();
+  void Work(std::atomic<int64_t>& busy_ns);
   absl::Mutex mu_;
   std::deque<absl::AnyInvocable<void()>> queue_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::deque<std::atomic<int64_t>> busy_ns_;  // of each thread
   std::vector<std::thread> threads_;
 };
 

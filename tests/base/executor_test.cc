@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "core/base/clock.h"
 
 namespace h2bd {
 namespace {
@@ -31,6 +35,36 @@ TEST(ParallelFor, KeepsTheOrderWithOneWorker) {
   std::vector<size_t> order;
   ParallelFor(inline_executor, 5, [&](size_t i) { order.push_back(i); });
   EXPECT_EQ(order, (std::vector<size_t>{0, 1, 2, 3, 4}));
+}
+
+// Spec 04 section 10, h2bd_flush_worker_busy_seconds_total.
+TEST(ThreadPool, CountsHowLongEachWorkerRunsTasks) {
+  ThreadPool pool("test", 2);
+  EXPECT_EQ(pool.BusyTimes(), std::vector<absl::Duration>(2, absl::ZeroDuration()));
+  // One worker stays in its task until the end, so all others are the other one's.
+  absl::Notification stay, stays;
+  pool.Schedule([&] {
+    stays.Notify();
+    stay.WaitForNotification();
+  });
+  stays.WaitForNotification();
+  const absl::Duration worked = absl::Milliseconds(2);
+  pool.Schedule([&] {
+    const absl::Duration began = SystemClock().MonotonicNow();
+    while (SystemClock().MonotonicNow() - began < worked) {
+    }
+  });
+  std::vector<absl::Duration> times;
+  absl::Notification looked;
+  pool.Schedule([&] {
+    times = pool.BusyTimes();
+    looked.Notify();
+  });
+  looked.WaitForNotification();
+  EXPECT_GE(std::max(times[0], times[1]), worked);
+  EXPECT_EQ(std::min(times[0], times[1]), absl::ZeroDuration()) << "its task has not ended";
+  stay.Notify();
+  EXPECT_TRUE(InlineExecutor().BusyTimes().empty()) << "it has no workers of its own";
 }
 
 }  // namespace
