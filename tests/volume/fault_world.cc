@@ -3,32 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "core/fsck/check.h"
+#include "tests/support/metric_values.h"
 
 namespace h2bd {
-namespace {
-
-// Keeps the value of one gauge or counter without labels.
-class OneMetric final : public MetricVisitor {
- public:
-  explicit OneMetric(absl::string_view name) : name_(name) {}
-  void OnCounter(absl::string_view name, absl::string_view, const MetricLabels&,
-                 double value) override {
-    if (name == name_) found = value;
-  }
-  void OnGauge(absl::string_view name, absl::string_view, const MetricLabels&,
-               double value) override {
-    if (name == name_) found = value;
-  }
-  void OnHistogram(absl::string_view, absl::string_view, const MetricLabels&,
-                   const Histogram&) override {}
-  double found = -1;
-
- private:
-  const absl::string_view name_;
-};
-
-}  // namespace
-
 void ExpectClean(BlockDevice& device) {
   BlockDevice* devices[] = {&device};
   CheckOptions strict;
@@ -74,10 +51,6 @@ std::string FaultWorld::Reopened() const {
   return content;
 }
 
-double FaultWorld::Metric(absl::string_view name) const {
-  OneMetric metric(name);
-  volume->Describe(metric);
-  return metric.found;
-}
+double FaultWorld::Metric(absl::string_view name) const { return MetricValues(*volume)[name]; }
 
 }  // namespace h2bd

@@ -24,6 +24,7 @@ class FaultWorld {
   std::string Overwrite();
   // Content of "d" after a crash that loses nothing that the device has. Clean besides.
   std::string Reopened() const;
+  // As MetricValues names it.
   double Metric(absl::string_view name) const;
 
   const std::string before = std::string(kDiskBytes, 'b');

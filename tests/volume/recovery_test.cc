@@ -10,6 +10,7 @@
 #include "core/media/placement.h"
 #include "tests/fsck/image_editor.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/metric_values.h"
 #include "tests/volume/device_stack.h"
 #include "tests/volume/test_volume.h"
 
@@ -70,18 +71,7 @@ int FreemapLeaves(const SparseImage& image) {
 }
 
 double Recovered(const Volume& volume) {
-  struct Find final : MetricVisitor {
-    void OnCounter(absl::string_view name, absl::string_view, const MetricLabels&,
-                   double value) override {
-      if (name == "h2bd_recovery_blocks_fixed_total") found = value;
-    }
-    void OnGauge(absl::string_view, absl::string_view, const MetricLabels&, double) override {}
-    void OnHistogram(absl::string_view, absl::string_view, const MetricLabels&,
-                     const Histogram&) override {}
-    double found = -1;
-  } find;
-  volume.Describe(find);
-  return find.found;
+  return MetricValues(volume)["h2bd_recovery_blocks_fixed_total"];
 }
 
 void ExpectNewestClean(const SparseImage& image) {
