@@ -43,6 +43,9 @@ class BlockDevice {
   // Smallest unit of a transfer: 512 or 4096. Power of two, at most kBufferAlignment.
   virtual uint32_t sector_bytes() const = 0;
   virtual bool read_only() const = 0;
+  // Whether a write that has returned may be lost with the power before a Sync. True unless the
+  // device is known to write through.
+  virtual bool volatile_cache() const { return true; }
   // For messages and metric labels: the path.
   virtual const std::string& name() const = 0;
 

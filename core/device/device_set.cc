@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "core/base/clock.h"
 
 namespace h2bd {
 namespace {
@@ -37,11 +38,15 @@ bool DeviceSet::read_only() const {
                      [](const Member& member) { return member.device->read_only(); });
 }
 
-absl::StatusOr<const DeviceSet::Member*> DeviceSet::Find(ByteOff off, uint64_t bytes) const {
+size_t DeviceSet::DeviceAt(ByteOff off) const {
   const auto after =
       std::upper_bound(members_.begin(), members_.end(), off.v,
                        [](uint64_t value, const Member& member) { return value < member.start; });
-  const Member& member = *std::prev(after);
+  return static_cast<size_t>(after - members_.begin()) - 1;
+}
+
+absl::StatusOr<const DeviceSet::Member*> DeviceSet::Find(ByteOff off, uint64_t bytes) const {
+  const Member& member = members_[DeviceAt(off)];
   if (off.v - member.start > member.bytes || bytes > member.bytes - (off.v - member.start)) {
     return absl::OutOfRangeError(
         absl::StrFormat("[%#x, +%d) does not lie within %s, which serves [%#x, +%d) of the volume",
@@ -97,8 +102,16 @@ absl::Status DeviceSet::WriteBatch(std::span<const WriteOp> ops) {
 }
 
 absl::Status DeviceSet::SyncAll() {
+  return SyncAll([](size_t, absl::Duration) {});
+}
+
+absl::Status DeviceSet::SyncAll(BarrierReport report) {
   absl::Status first;
-  for (const Member& member : members_) first.Update(member.device->Sync());
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const absl::Duration began = SystemClock().MonotonicNow();
+    first.Update(members_[i].device->Sync());
+    report(i, SystemClock().MonotonicNow() - began);
+  }
   return first;
 }
 

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
 #include "core/device/block_device.h"
 
 namespace h2bd {
@@ -28,10 +30,15 @@ class DeviceSet {
   absl::Status WriteBatch(std::span<const WriteOp> ops);
   // Barrier on every device; all are tried, the first error is returned (F-116, F-118, F-221).
   absl::Status SyncAll();
+  // The same, and says how long each took.
+  using BarrierReport = absl::FunctionRef<void(size_t device, absl::Duration took)>;
+  absl::Status SyncAll(BarrierReport report);
 
   BlockDevice& root() { return *members_.front().device; }
   size_t size() const { return members_.size(); }
   BlockDevice& device(size_t i) { return *members_[i].device; }
+  // Which device serves the byte at `off`, which lies within the volume.
+  size_t DeviceAt(ByteOff off) const;
   uint64_t total_bytes() const;
   uint32_t sector_bytes() const { return sector_bytes_; }  // largest of the members
   bool read_only() const;

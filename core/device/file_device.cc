@@ -53,6 +53,7 @@ class FileDevice final : public BlockDevice {
   uint64_t size_bytes() const override { return file_.size_bytes; }
   uint32_t sector_bytes() const override { return file_.sector_bytes; }
   bool read_only() const override { return file_.read_only; }
+  bool volatile_cache() const override { return file_.volatile_cache(); }
   const std::string& name() const override { return path_; }
 
  private:

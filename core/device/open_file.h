@@ -36,6 +36,7 @@ struct OpenFile {
   bool read_only = false;
   bool direct = false;      // O_DIRECT is on
   std::string write_cache;  // what the queue says: "write back", "write through", or "unknown"
+  bool volatile_cache() const { return write_cache != "write through"; }
 };
 
 // Errors as OpenFileDevice.

@@ -126,5 +126,27 @@ TEST_F(DeviceSetTest, SyncAllFailsWhicheverDeviceFailsAndTriesAll) {
   EXPECT_TRUE(set_->SyncAll().ok());
 }
 
+TEST_F(DeviceSetTest, SyncAllReportsEachDeviceOnceAlsoOneThatFails) {
+  points_[1]->Reset({.fail_at = 1});
+  std::vector<size_t> reported;
+  const absl::Status status = set_->SyncAll([&](size_t device, absl::Duration took) {
+    reported.push_back(device);
+    EXPECT_GE(took, absl::ZeroDuration());
+  });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(reported, testing::ElementsAre(0, 1, 2));
+}
+
+TEST_F(DeviceSetTest, TellsWhichDeviceServesAByte) {
+  for (const auto& [off, device] : {std::pair<uint64_t, size_t>{0, 0},
+                                    {64 * kKiB - 1, 0},
+                                    {64 * kKiB, 1},
+                                    {192 * kKiB - 1, 1},
+                                    {192 * kKiB, 2},
+                                    {256 * kKiB - 1, 2}}) {
+    EXPECT_EQ(set_->DeviceAt(ByteOff(off)), device) << off;
+  }
+}
+
 }  // namespace
 }  // namespace h2bd

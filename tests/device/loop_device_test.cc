@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/device/file_device.h"
+#include "core/device/open_file.h"
 #include "tests/support/fixtures.h"
 
 namespace h2bd {
@@ -123,6 +124,23 @@ TEST_P(LoopDeviceTest, ReportsTheWriteCacheOfItsQueue) {
   WriteCacheLogger logger;
   ASSERT_TRUE(OpenFileDevice(loop->path(), {}, logger).ok());
   EXPECT_EQ(logger.reported, QueueSays(loop->path()));
+}
+
+// What h2bd_commit_volatile_cache shows (spec 04 section 10): safe unless the queue says otherwise.
+TEST_P(LoopDeviceTest, TheCacheIsVolatileUnlessTheQueueWritesThrough) {
+  for (const char* mode : {"write back", "unknown", ""}) {
+    EXPECT_TRUE(OpenFile{.write_cache = mode}.volatile_cache()) << mode;
+  }
+  EXPECT_FALSE(OpenFile{.write_cache = "write through"}.volatile_cache());
+
+  const std::unique_ptr<LoopDevice> loop = LoopDevice::Make(16 * kMiB, GetParam());
+  if (loop == nullptr || QueueSays(loop->path()).empty()) {
+    SkipLoudly(absl::StrCat("no loop device with a queue here: ", std::strerror(errno)));
+    GTEST_SKIP();
+  }
+  const auto device = OpenFileDevice(loop->path(), {}, NullLogger());
+  ASSERT_TRUE(device.ok()) << device.status();
+  EXPECT_EQ((*device)->volatile_cache(), QueueSays(loop->path()) != "write through");
 }
 
 }  // namespace

@@ -48,7 +48,10 @@ class MemoryDevice final : public BlockDevice {
   bool read_only() const override { return read_only_; }
   const std::string& name() const override { return name_; }
 
+  bool volatile_cache() const override { return volatile_cache_; }
+
   void set_read_only(bool read_only) { read_only_ = read_only; }
+  void set_volatile_cache(bool is_volatile) { volatile_cache_ = is_volatile; }
   SparseImage Snapshot() const;
 
  private:
@@ -59,6 +62,7 @@ class MemoryDevice final : public BlockDevice {
   const uint32_t sector_bytes_;
   const std::string name_;
   bool read_only_ = false;
+  bool volatile_cache_ = true;
 };
 
 // Passes every call on to a device that somebody else owns, so that a test keeps its MemoryDevice
@@ -72,6 +76,7 @@ class BorrowedDevice final : public BlockDevice {
   uint64_t size_bytes() const override { return inner_.size_bytes(); }
   uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return inner_.read_only(); }
+  bool volatile_cache() const override { return inner_.volatile_cache(); }
   const std::string& name() const override { return inner_.name(); }
 
  private:
