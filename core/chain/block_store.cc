@@ -21,8 +21,9 @@ absl::StatusOr<AlignedBuffer> BlockStore::Load(const Blockref& bref) {
 }
 
 absl::Status BlockStore::Store(Blockref& bref, SharedBytes block, const FlushTids& tids) {
-  const unsigned radix = RadixFor(block->size());
-  H2_ASSERT(radix <= kRadixMax && block->size() == uint64_t{1} << radix);
+  const uint64_t bytes = block->size();
+  const unsigned radix = RadixFor(bytes);
+  H2_ASSERT(radix <= kRadixMax && bytes == uint64_t{1} << radix);
   absl::StatusOr<Allocation> place = allocator_.Allocate(bref.type, radix, bref.key);
   if (!place.ok()) return Annotate(place.status(), Describe(bref));
 
@@ -40,6 +41,7 @@ absl::Status BlockStore::Store(Blockref& bref, SharedBytes block, const FlushTid
     return Annotate(written, Describe(stored));
   }
   bref = stored;
+  metrics_.Finalized(stored.type, bytes);
   return absl::OkStatus();
 }
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <utility>
 
-#include "core/base/metrics.h"
 #include "core/chain/block_allocator.h"
+#include "core/chain/chain_metrics.h"
 #include "core/dio/dio.h"
 #include "core/media/blockref.h"
 
@@ -42,11 +42,14 @@ class BlockStore {
   BlockAllocator& allocator() { return allocator_; }
   Dio& dio() { return dio_; }
   uint64_t total_size() const { return total_size_; }
+  // Of all trees whose blocks are here.
+  ChainMetrics& metrics() { return metrics_; }
 
  private:
   Dio& dio_;
   BlockAllocator& allocator_;
   const uint64_t total_size_;
+  ChainMetrics metrics_;
 };
 
 // Metadata never goes without a check: NONE and DISABLED become XXHASH64 (spec 01 section 4.3

@@ -13,12 +13,15 @@ namespace {
 constexpr int kLooksPerHold = 64;
 
 // Modified INDIRECT chains by level, [0] right below the root; in key order within a level.
-void CollectModified(const Chain& parent, size_t level, std::vector<std::vector<Chain*>>& levels) {
+void CollectModified(const Chain& parent, size_t level, std::vector<std::vector<Chain*>>& levels,
+                     ChainMetrics& metrics) {
+  metrics.scanned.Add(parent.children.size());
   for (const auto& [key, child] : parent.children) {
     if (!child->modified) continue;
+    metrics.scanned_modified.Add();
     if (levels.size() <= level) levels.resize(level + 1);
     levels[level].push_back(child.get());
-    CollectModified(*child, level + 1, levels);
+    CollectModified(*child, level + 1, levels, metrics);
   }
 }
 
@@ -59,9 +62,11 @@ absl::Status ChainTree::Flush(const FlushTids& tids, Executor& executor) {
   std::vector<std::vector<Chain*>> levels;
   {
     absl::ReaderMutexLock lock(&mu_);
-    if (root_.modified) CollectModified(root_, 0, levels);
+    if (root_.modified) CollectModified(root_, 0, levels, store_.metrics());
   }
+  store_.metrics().depth.Reach(static_cast<int64_t>(levels.size()));
   for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+    store_.metrics().visited_indirects.Add(level->size());
     RemoveEmpty(*level);
     H2_RETURN_IF_ERROR(WriteLevel(*level, tids, executor));
   }
@@ -85,6 +90,7 @@ void ChainTree::RemoveEmpty(std::vector<Chain*>& level) {
       const Blockref& entry = EntryOf(*chain);
       DropEntry(parent, entry, after);
       parent.entries.erase(parent.entries.begin() + (&entry - parent.entries.data()));
+      store_.metrics().emptied.Add();
     }
     level.resize(kept);
   }
@@ -122,9 +128,10 @@ absl::Status ChainTree::WriteChain(Chain& chain, const FlushTids& tids) {
   {
     absl::MutexLock lock(&mu_);
     EntryOf(chain) = bref;
-    chain.modified = false;
+    SetClean(chain);
     ++retired_;
   }
+  store_.metrics().parent_updates.Add();
   if (old.data_off.radix() != 0) store_.allocator().Dropped(old);
   return absl::OkStatus();
 }

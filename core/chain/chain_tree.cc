@@ -18,6 +18,14 @@ void Touch(const Chain& chain) {
   }
 }
 
+// Modified chains from `chain` down: what is above one is modified, too.
+int64_t CountModified(const Chain& chain) {
+  if (!chain.modified) return 0;
+  int64_t modified = 1;
+  for (const auto& [key, child] : chain.children) modified += CountModified(*child);
+  return modified;
+}
+
 }  // namespace
 
 bool Chain::Covers(Key first, Key last) const {
@@ -36,6 +44,7 @@ ChainTree::~ChainTree() {
   if (registered_.load()) cache_.Unregister(this);
   absl::MutexLock lock(&mu_);
   cache_.Release(loaded_bytes_);
+  store_.metrics().dirty_chains.Add(-CountModified(root_));
 }
 
 absl::StatusOr<std::optional<Blockref>> ChainTree::Find(Key key) {
@@ -263,7 +272,7 @@ std::array<Blockref, 4> ChainTree::TakeBlockset() {
   for (const auto& [key, child] : root_.children) H2_ASSERT(!child->modified);
   std::array<Blockref, 4> blockset{};
   std::copy(root_.entries.begin(), root_.entries.end(), blockset.begin());
-  root_.modified = false;
+  SetClean(root_);
   return blockset;
 }
 

@@ -187,6 +187,9 @@ class ChainTree {
   void DropEntry(Chain& chain, const Blockref& entry, Aftermath& after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MarkModified(Chain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The only ways in which `modified` changes: they keep the count of dirty chains.
+  void SetModified(Chain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetClean(Chain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Resize(Chain& chain, size_t slots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Charge(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Settle(Aftermath after) ABSL_LOCKS_EXCLUDED(mu_);

@@ -68,6 +68,7 @@ absl::Status ChainTree::PutAll(std::span<const Blockref> leaves) {
   while (!leaves.empty()) {
     Aftermath after;
     const absl::Status status = PutRun(leaves, after);
+    if (!status.ok()) store_.metrics().parent_update_errors.Add();
     Settle(std::move(after));
     if (!status.ok()) return status;
   }
@@ -107,12 +108,14 @@ absl::StatusOr<Chain*> ChainTree::PutFrom(Chain& from, const Blockref& leaf, Aft
     if (old.data_off != leaf.data_off && old.data_off.radix() != 0) after.dropped.push_back(old);
     old = leaf;
     MarkModified(*table);
+    store_.metrics().parent_updates.Add();
     return table;
   }
   MarkModified(*table);  // first: a table of a foreign size gets more slots by it
   while (table->entries.size() == table->slots) table = Split(*table, leaf.key);
   at = FirstReaching(table->entries, leaf.key);
   InsertEntry(*table, at, leaf);
+  store_.metrics().parent_updates.Add();
   return table;
 }
 
@@ -132,7 +135,7 @@ Chain* ChainTree::Split(Chain& parent, Key inserted) {
   chain->keybits = range.keybits;
   chain->slots = slots;
   chain->parent = &parent;
-  chain->modified = true;
+  SetModified(*chain);
   chain->referenced = true;
 
   Blockref bref;
@@ -163,9 +166,21 @@ Chain* ChainTree::Split(Chain& parent, Key inserted) {
 
 void ChainTree::MarkModified(Chain& chain) {
   for (Chain* c = &chain; c != nullptr && !c->modified; c = c->parent) {
-    c->modified = true;
+    SetModified(*c);
     if (c->parent != nullptr) Resize(*c, LegalSlots(c->slots));
   }
+}
+
+void ChainTree::SetModified(Chain& chain) {
+  H2_ASSERT(!chain.modified);
+  chain.modified = true;
+  store_.metrics().dirty_chains.Add(1);
+}
+
+void ChainTree::SetClean(Chain& chain) {
+  if (!chain.modified) return;
+  chain.modified = false;
+  store_.metrics().dirty_chains.Add(-1);
 }
 
 void ChainTree::Resize(Chain& chain, size_t slots) {
@@ -265,13 +280,14 @@ void ChainTree::DropEntry(Chain& chain, const Blockref& entry, Aftermath& after)
 
 namespace {
 
-// Everything below a chain that left the tree: its blocks and its memory.
-uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped) {
+// Everything below a chain that left the tree: its blocks, its memory, its changes.
+uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped, ChainMetrics& metrics) {
+  if (chain.modified) metrics.dirty_chains.Add(-1);
   for (const Blockref& entry : chain.entries) {
     if (entry.data_off.radix() != 0) dropped.push_back(entry);
   }
   uint64_t bytes = chain.memory_bytes();
-  for (const auto& [key, child] : chain.children) bytes += Dismantle(*child, dropped);
+  for (const auto& [key, child] : chain.children) bytes += Dismantle(*child, dropped, metrics);
   return bytes;
 }
 
@@ -280,7 +296,9 @@ uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped) {
 // What needs no lock: telling the allocator, freeing memory, keeping the cache small.
 void ChainTree::Settle(Aftermath after) {
   uint64_t bytes = 0;
-  for (const auto& chain : after.detached) bytes += Dismantle(*chain, after.dropped);
+  for (const auto& chain : after.detached) {
+    bytes += Dismantle(*chain, after.dropped, store_.metrics());
+  }
   if (bytes > 0) {
     absl::MutexLock lock(&mu_);
     Charge(-static_cast<int64_t>(bytes));

@@ -79,6 +79,13 @@ struct Freemap::Impl {
 
   std::array<Counter, kAllocated.size()> allocations, dropped;
   Counter undone, refused, forced, corrected;
+  struct Written {
+    Counter visited, finalized;
+  } leaf_blocks, node_blocks;
+
+  Written& CountOf(BrefType type) {
+    return type == BrefType::kFreemapLeaf ? leaf_blocks : node_blocks;
+  }
 
   void PublishCounts() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { budget.SetCounts(map.counts()); }
 
@@ -314,6 +321,7 @@ absl::StatusOr<Freemap::Flushed> Freemap::Flush(const FlushTids& tids,
   }
   absl::Status written;
   for (const PlannedBlock& block : plan.blocks) {
+    impl_->CountOf(block.bref.type).visited.Add();
     // Nothing shares the 64 KiB slot of a freemap block.
     written = impl_->dio.WriteBlock(block.bref.data_off, block.image, /*fresh_units=*/true);
     if (!written.ok()) break;
@@ -330,6 +338,7 @@ absl::StatusOr<Freemap::Flushed> Freemap::Flush(const FlushTids& tids,
     const Blockref& bref = block.bref;
     impl_->ledger.Record({bref.key, bref.keybits}, tids.mirror_tid,
                          FreemapCopyOf(bref.data_off, bref.key, bref.keybits));
+    impl_->CountOf(bref.type).finalized.Add();
   }
   return Flushed{impl_->tree.Blockset(), impl_->AllocatorFree(), plan.blocks.size()};
 }
@@ -384,6 +393,14 @@ void Freemap::Describe(MetricVisitor& visitor) const {
           impl_->allocations[IndexOf(type)]);
     count("h2bd_freemap_dropped_bytes_total", "Bytes of blocks that the live tree no longer names.",
           labels, impl_->dropped[IndexOf(type)]);
+  }
+  for (const BrefType type : {BrefType::kFreemapLeaf, BrefType::kFreemapNode}) {
+    const MetricLabels labels = {{"type", std::string(Name(type))}};
+    const Impl::Written& written = impl_->CountOf(type);
+    count(kFlushVisited.name, kFlushVisited.help, labels, written.visited);
+    count(kFlushFinalized.name, kFlushFinalized.help, labels, written.finalized);
+    visitor.OnCounter(kFlushBytes.name, kFlushBytes.help, labels,
+                      static_cast<double>(written.finalized.value() * kFreemapBlockBytes));
   }
   count("h2bd_freemap_undone_total", "Allocations taken back in their cycle.", {}, impl_->undone);
   count("h2bd_freemap_refusals_total", "Allocations refused for want of space.", {},

@@ -114,6 +114,7 @@ absl::StatusOr<Inode::Flushed> Inode::Flush(const FlushTids& tids, Executor& exe
     absl::MutexLock lock(&mu_);
     const bool blockset_changed = tree_.modified();
     if (!modified_ && !blockset_changed) return Flushed{bref_, false};
+    store_.metrics().visited_inodes.Add();
     // From here on the inode carries the change: TakeBlockset makes the tree forget it.
     modified_ = true;
     if (blockset_changed) {

@@ -313,7 +313,10 @@ absl::StatusOr<std::array<Blockref, 4>> PfsTable::FlushSuperRoot(
   absl::StatusOr<Inode::Flushed> flushed = super_root_->Flush(tids, executor);
   if (!flushed.ok()) return Annotate(flushed.status(), "super-root");
   // No tree names the super-root, so nobody else reports its old block.
-  if (flushed->changed) store_.allocator().Dropped(before);
+  if (flushed->changed) {
+    store_.allocator().Dropped(before);
+    store_.metrics().parent_updates.Add();  // the header's entry
+  }
   return std::array<Blockref, 4>{flushed->bref};
 }
 

@@ -43,11 +43,26 @@ class TreeAndModel {
     InlineExecutor inline_executor;
     Executor& executor =
         random_.Next64() % 2 == 0 ? static_cast<Executor&>(pool_) : inline_executor;
+    ChainMetrics& metrics = world_.store().metrics();
+    const int64_t dirty = metrics.dirty_chains.value();
+    const uint64_t visited = metrics.visited_indirects.value();
+    const uint64_t written = IndirectsOf(metrics.finalized);
+    const uint64_t emptied = metrics.emptied.value();
     ASSERT_TRUE(tree_->Flush(world_.tids(), executor).ok());
     world_.NextCycle();
+    // Spec 04 section 10: the gauge is exact. The walk has met every chain that was dirty, but for
+    // the root, which is the inode's; each was written or, being empty, taken out.
+    const int64_t root = tree_->modified() ? 1 : 0;
+    const auto met = static_cast<int64_t>(metrics.visited_indirects.value() - visited);
+    EXPECT_EQ(dirty, met + root);
+    EXPECT_EQ(metrics.scanned_modified.value(), metrics.visited_indirects.value());
+    EXPECT_EQ(IndirectsOf(metrics.finalized) - written + metrics.emptied.value() - emptied,
+              static_cast<uint64_t>(met));
+    EXPECT_EQ(metrics.dirty_chains.value(), root);
     if (random_.Next64() % 2 == 0) return;  // more than one flush before the inode is written
     ASSERT_TRUE(world_.Drain().ok());
     const std::vector<Blockref> blockset = Entries(tree_->TakeBlockset());
+    EXPECT_EQ(metrics.dirty_chains.value(), 0);
     const Topology found = WalkTopology(world_.device(), blockset, kind_);
     ASSERT_EQ(found.leaves, model_);
     CheckBooks(found);
@@ -59,6 +74,11 @@ class TreeAndModel {
   }
 
  private:
+  static uint64_t IndirectsOf(const std::array<Counter, ChainMetrics::kTypes.size()>& by_type) {
+    const auto at =
+        std::find(ChainMetrics::kTypes.begin(), ChainMetrics::kTypes.end(), BrefType::kIndirect);
+    return by_type[static_cast<size_t>(at - ChainMetrics::kTypes.begin())].value();
+  }
   void Open(std::vector<Blockref> blockset) {
     tree_ = std::make_unique<ChainTree>(kind_, std::move(blockset), kMethods, world_.store(),
                                         world_.cache());
@@ -210,6 +230,26 @@ INSTANTIATE_TEST_SUITE_P(Kinds, ChainProperty,
                                   : suite.param == TableKind::kDirectory ? "Directory"
                                                                          : "PfsRoot";
                          });
+
+// Spec 04 section 10, h2bd_dirty_chains: what leaves a tree, and a tree that goes, is not dirty any
+// more.
+TEST(ChainMetrics, ATreeThatGoesTakesItsDirtyChainsAlong) {
+  ChainWorld world;
+  const Gauge& dirty = world.store().metrics().dirty_chains;
+  ChainTree kept(TableKind::kFile, {}, kMethods, world.store(), world.cache());
+  ASSERT_TRUE(kept.Put(world.Data(0)).ok());
+  EXPECT_EQ(dirty.value(), 1) << "its root";
+  {
+    ChainTree tree(TableKind::kFile, {}, kMethods, world.store(), world.cache());
+    for (uint64_t block = 0; block < 2000; ++block) ASSERT_TRUE(tree.Put(world.Data(block)).ok());
+    const int64_t full = dirty.value();
+    EXPECT_GT(full, 5);
+    ASSERT_TRUE(tree.EraseRange(Key(0), Key((uint64_t{1000} << 16) - 1)).ok());
+    EXPECT_LT(dirty.value(), full) << "tables were dropped as they were";
+    EXPECT_GT(dirty.value(), 2);
+  }
+  EXPECT_EQ(dirty.value(), 1);
+}
 
 }  // namespace
 }  // namespace h2bd
