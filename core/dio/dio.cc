@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
+#include "core/base/clock.h"
 #include "core/base/executor.h"
 #include "core/dio/frame.h"
 #include "core/dio/frame_table.h"
+#include "core/media/constants.h"
 
 namespace h2bd {
 namespace {
@@ -78,7 +80,7 @@ struct Dio::Impl {
   void Confirm() ABSL_LOCKS_EXCLUDED(mu);
   void WriteAgain() ABSL_LOCKS_EXCLUDED(mu);
   std::vector<Frame*> TakeUnconfirmed() ABSL_LOCKS_EXCLUDED(mu);
-  void CountWrite(const FrameContent::Flight& flight);
+  void CountWrite(uint64_t base, const FrameContent::Flight& flight);
 
   bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     return !failure.ok() || options.writer_threads == 0 || queue.bytes() == 0 ||
@@ -229,7 +231,10 @@ absl::StatusOr<UnitMask> Dio::Impl::ReadUnits(uint64_t base, UnitMask missing, B
 
 absl::Status Dio::Impl::AwaitRoom() {
   absl::MutexLock lock(&mu);
+  if (HasRoom()) return failure;
+  const absl::Duration began = SystemClock().MonotonicNow();
   mu.Await(absl::Condition(this, &Impl::HasRoom));
+  metrics.room_waits.Observe(SystemClock().MonotonicNow() - began);
   return failure;
 }
 
@@ -280,7 +285,7 @@ bool Dio::Impl::WriteSome() {
   // After a failure nothing of this volume will be committed any more: do not wait for a dying
   // device.
   if (outcome.ok() && !ops.empty()) {
-    for (const FrameContent::Flight& flight : flights) CountWrite(flight);
+    for (size_t i = 0; i < frames.size(); ++i) CountWrite(frames[i]->base, flights[i]);
     metrics.writes.Add(ops.size());
     outcome = devices.WriteBatch(ops);
   }
@@ -364,11 +369,14 @@ void Dio::Impl::WriteAgain() {
   }
 }
 
-void Dio::Impl::CountWrite(const FrameContent::Flight& flight) {
-  if (flight.whole) {
-    metrics.data_write_bytes.Add(kPbufBytes);
+void Dio::Impl::CountWrite(uint64_t base, const FrameContent::Flight& flight) {
+  Metrics::Written& written = metrics.written[devices.DeviceAt(ByteOff(base))];
+  const uint64_t bytes =
+      flight.whole ? kPbufBytes : static_cast<uint64_t>(std::popcount(flight.units)) * kUnitBytes;
+  if (base % kFreemapLeafSpan < kZoneSegBytes) {
+    written.freemap.Add(bytes);
   } else {
-    metrics.meta_write_bytes.Add(static_cast<uint64_t>(std::popcount(flight.units)) * kUnitBytes);
+    (flight.whole ? written.data : written.meta).Add(bytes);
   }
 }
 
@@ -393,7 +401,8 @@ absl::Status Dio::Impl::Drain() {
   return failure;
 }
 
-Dio::Dio(DeviceSet& devices, DioOptions options, Logger& logger) {
+Dio::Dio(DeviceSet& devices, DioOptions options, Logger& logger) : devices_(devices) {
+  for (size_t i = 0; i < devices.size(); ++i) metrics_.written.emplace_back();
   // Here and not in the list above: the writers count in metrics_, which is made after impl_.
   impl_ = std::make_unique<Impl>(devices, options, logger, metrics_);
 }
@@ -423,11 +432,19 @@ void Dio::Describe(MetricVisitor& visitor) const {
                            const MetricLabels& labels = {}) {
     visitor.OnCounter(name, help, labels, static_cast<double>(value.value()));
   };
-  constexpr char kWritten[] = "Bytes of blocks handed to the devices.";
-  counter("h2bd_flush_device_write_bytes_total", kWritten, metrics_.data_write_bytes,
-          {{"kind", "data"}});
-  counter("h2bd_flush_device_write_bytes_total", kWritten, metrics_.meta_write_bytes,
-          {{"kind", "meta"}});
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const Metrics::Written& of = metrics_.written[i];
+    const std::string& device = devices_.device(i).name();
+    const auto written = [&](const char* kind, const Counter& bytes) {
+      counter("h2bd_flush_device_write_bytes_total", "Bytes handed to a device, by what they are.",
+              bytes, {{"device", device}, {"kind", kind}});
+    };
+    written("data", of.data);
+    written("meta", of.meta);
+    written("freemap", of.freemap);
+  }
+  visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
+                      {{"resource", "device_queue"}}, metrics_.room_waits);
   counter("h2bd_dio_writes_total", "Block writes handed to the devices.", metrics_.writes);
   counter("h2bd_dio_reads_total", "Reads handed to the devices.", metrics_.reads);
   counter("h2bd_dio_read_bytes_total", "Bytes read from the devices.", metrics_.read_bytes);

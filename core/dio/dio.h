@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 
 #include "core/base/log.h"
@@ -65,8 +66,13 @@ class Dio {
   void WriteAgain();
 
   struct Metrics {
-    Counter data_write_bytes,
-        meta_write_bytes;  // by size of block: 64 KiB buffers written whole, or in part
+    // Of one device. Freemap blocks are told by their place; of the others, data are the 64 KiB
+    // buffers written whole and meta those written in part.
+    struct Written {
+      Counter data, meta, freemap;
+    };
+    std::deque<Written> written;  // in the order of the devices
+    LatencyHistogram room_waits;
     Counter writes, reads, read_bytes, buffer_hits;
     Counter rewritten_bytes;  // by WriteAgain
     Gauge queued_bytes, unconfirmed_bytes;
@@ -76,6 +82,7 @@ class Dio {
 
  private:
   struct Impl;
+  DeviceSet& devices_;
   std::unique_ptr<Impl> impl_;
   Metrics metrics_;
 };

@@ -160,6 +160,7 @@ absl::Status HeaderRing::WriteCopy(const Place& place, const VolumeData& header,
   const AlignedBuffer image = AlignedBuffer::CopyOf(BytesOf(header));
   const absl::Duration began = SystemClock().MonotonicNow();
   absl::Status status = devices_.root().Write(OffsetOf(place), image.span());
+  written_bytes_.Add(image.size());
   const absl::Duration written = SystemClock().MonotonicNow();
   if (times != nullptr) times->header += written - began;
   H2_RETURN_IF_ERROR(status);

@@ -10,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "core/base/log.h"
+#include "core/base/metrics.h"
 #include "core/media/volume_data.h"
 #include "core/volhdr/volume_set.h"
 
@@ -66,6 +67,8 @@ class HeaderRing {
   // Highest plausible mirror_tid seen in any slot, valid or not (F-218), or tried since (F-216).
   Tid highest_tid_seen() const { return highest_tid_; }
   bool has_shadow() const { return shadow_.has_value(); }
+  // Bytes of headers written to the root device since the ring was made.
+  uint64_t written_bytes() const { return written_bytes_.value(); }
   int slot_count() const { return slot_count_.load(std::memory_order_relaxed); }
 
   // Offset of the shadow on a volume with this header, or nullopt where it has none (several slots,
@@ -110,6 +113,7 @@ class HeaderRing {
   std::array<int, kVolumeHeaderSlots> failures_{};   // of each slot since the last success
   std::array<bool, kVolumeHeaderSlots> given_up_{};  // not written while there is another slot
   Tid highest_tid_;
+  Counter written_bytes_;
 };
 
 }  // namespace h2bd

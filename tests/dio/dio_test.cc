@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
-#include <map>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
+#include "core/media/constants.h"
 #include "tests/support/crash_image.h"
 #include "tests/support/fault_device.h"
 #include "tests/support/memory_device.h"
+#include "tests/support/metric_values.h"
 
 namespace h2bd {
 namespace {
@@ -135,8 +137,8 @@ TEST_P(DioTest, OnlyDirtyPhysicalSectorsAreWritten) {
   ASSERT_TRUE(dio_->Drain().ok());
   // One write for each, unless a writer found only the first one to be there.
   EXPECT_THAT(Writes(), ElementsAre(Pair(4 * kKiB, 4 * kKiB), Pair(16 * kKiB, 16 * kKiB)));
-  EXPECT_EQ(dio_->metrics().meta_write_bytes.value(), 20 * kKiB);
-  EXPECT_EQ(dio_->metrics().data_write_bytes.value(), 0u);
+  EXPECT_EQ(dio_->metrics().written.front().meta.value(), 20 * kKiB);
+  EXPECT_EQ(dio_->metrics().written.front().data.value(), 0u);
   EXPECT_EQ(MediaByte(kBase + 4 * kKiB), 9) << "the neighbour in the sector was merged";
   EXPECT_EQ(MediaByte(kBase + 5 * kKiB), 1);
   EXPECT_EQ(MediaByte(kBase + 6 * kKiB), 9);
@@ -257,7 +259,7 @@ TEST_P(DioTest, AWholeBlockIsKeptUntilABarrierAndNotLonger) {
   ASSERT_TRUE(dio_->WriteBlock(At(kBase, 16), block, true).ok());
   ASSERT_TRUE(dio_->Drain().ok());
   dio_->Confirm();
-  EXPECT_EQ(dio_->metrics().data_write_bytes.value(), kPbufBytes);
+  EXPECT_EQ(dio_->metrics().written.front().data.value(), kPbufBytes);
   EXPECT_EQ(MediaByte(kBase + 65535), 4);
   EXPECT_EQ(dio_->metrics().queued_bytes.value(), 0);
   const uint64_t reads = dio_->metrics().reads.value();
@@ -402,6 +404,7 @@ TEST_P(DioTest, WritersAreHeldBackByTheQueueLimit) {
   std::atomic<int64_t> highest{0};
   hook_->on_write = [&](ByteOff, ConstByteSpan) {
     const int64_t now = dio_->metrics().queued_bytes.value();
+    absl::SleepFor(absl::Milliseconds(1));  // slower than those who fill the queue
     for (int64_t seen = highest; now > seen && !highest.compare_exchange_weak(seen, now);) {
     }
   };
@@ -419,34 +422,25 @@ TEST_P(DioTest, WritersAreHeldBackByTheQueueLimit) {
   // Each thread may be let in by the same room.
   EXPECT_LE(highest, static_cast<int64_t>((4 - 1 + kThreads) * kPbufBytes));
   EXPECT_GT(highest, 0);
+  EXPECT_GT(MetricValues(*dio_)["h2bd_backpressure_wait_seconds_count{resource=device_queue}"], 0);
 }
 
 TEST_P(DioTest, DescribesWhatItCounts) {
-  class Names final : public MetricVisitor {
-   public:
-    void OnCounter(absl::string_view name, absl::string_view, const MetricLabels& labels,
-                   double value) override {
-      std::string key(name);
-      for (const auto& [label, text] : labels) key += "{" + label + "=" + text + "}";
-      values[key] = value;
-    }
-    void OnGauge(absl::string_view name, absl::string_view, const MetricLabels&,
-                 double value) override {
-      values[std::string(name)] = value;
-    }
-    void OnHistogram(absl::string_view, absl::string_view, const MetricLabels&,
-                     const Histogram&) override {}
-    std::map<std::string, double> values;
-  };
+  constexpr char kWritten[] = "h2bd_flush_device_write_bytes_total{device=memory,kind=";
   Put(At(kBase, 16), 1);
   Put(At(kBase + kPbufBytes, 12), 1);
+  Put(At(kZoneSegBytes - kPbufBytes, 15), 1, true);  // the last place where freemap blocks lie
+  Put(At(kZoneSegBytes, 11), 1, true);
   ASSERT_TRUE(dio_->Drain().ok());
-  Names names;
-  dio_->Describe(names);
-  EXPECT_EQ(names.values["h2bd_flush_device_write_bytes_total{kind=data}"], 65536);
-  EXPECT_EQ(names.values["h2bd_flush_device_write_bytes_total{kind=meta}"], 4096);
-  EXPECT_EQ(names.values["h2bd_dio_writes_total"], 2);
-  EXPECT_EQ(names.values["h2bd_dio_queued_bytes"], 0);
+  const MetricValues metrics(*dio_);
+  EXPECT_EQ(metrics[absl::StrCat(kWritten, "data}")], 65536);
+  EXPECT_EQ(metrics[absl::StrCat(kWritten, "meta}")], 4096 + 4096);
+  EXPECT_EQ(metrics[absl::StrCat(kWritten, "freemap}")], 32768);
+  EXPECT_EQ(metrics["h2bd_dio_writes_total"], 4);
+  EXPECT_EQ(metrics["h2bd_dio_queued_bytes"], 0);
+  EXPECT_EQ(metrics["h2bd_backpressure_wait_seconds_count{resource=device_queue}"], 0)
+      << "nobody had to wait";
+  EXPECT_EQ(metrics.twice(), "");
 }
 
 class DeterministicDioTest : public DioTest {};
