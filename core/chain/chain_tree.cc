@@ -44,7 +44,17 @@ ChainTree::~ChainTree() {
   if (registered_.load()) cache_.Unregister(this);
   absl::MutexLock lock(&mu_);
   cache_.Release(loaded_bytes_);
-  store_.metrics().dirty_chains.Add(-CountModified(root_));
+  CountDirty(-CountModified(root_));
+}
+
+void ChainTree::Abandon() {
+  absl::MutexLock lock(&mu_);
+  CountDirty(-CountModified(root_));
+  abandoned_ = true;
+}
+
+void ChainTree::CountDirty(int64_t chains) {
+  if (!abandoned_) store_.metrics().dirty_chains.Add(chains);
 }
 
 absl::StatusOr<std::optional<Blockref>> ChainTree::Find(Key key) {

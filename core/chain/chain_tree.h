@@ -113,6 +113,9 @@ class ChainTree {
   ChainStats stats() const ABSL_LOCKS_EXCLUDED(mu_);
   // Highest modify_tid in the blockset, as of the last Flush.
   Tid highest_modify_tid() const ABSL_LOCKS_EXCLUDED(mu_);
+  // The inode was removed: nothing of the tree will be written any more, and its changes do not
+  // count as dirty. Whoever still has it may read it.
+  void Abandon() ABSL_LOCKS_EXCLUDED(mu_);
   // A new methods byte for INDIRECT blocks written from now on.
   void set_methods(uint8_t methods) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -190,6 +193,7 @@ class ChainTree {
   // The only ways in which `modified` changes: they keep the count of dirty chains.
   void SetModified(Chain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetClean(Chain& chain) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountDirty(int64_t chains) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Resize(Chain& chain, size_t slots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Charge(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Settle(Aftermath after) ABSL_LOCKS_EXCLUDED(mu_);
@@ -212,6 +216,7 @@ class ChainTree {
   // INDIRECT blockrefs that left the tree: a failed read of one that was copied before is no fault.
   uint64_t retired_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t loaded_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
   Key evict_cursor_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -174,13 +174,13 @@ void ChainTree::MarkModified(Chain& chain) {
 void ChainTree::SetModified(Chain& chain) {
   H2_ASSERT(!chain.modified);
   chain.modified = true;
-  store_.metrics().dirty_chains.Add(1);
+  CountDirty(1);
 }
 
 void ChainTree::SetClean(Chain& chain) {
   if (!chain.modified) return;
   chain.modified = false;
-  store_.metrics().dirty_chains.Add(-1);
+  CountDirty(-1);
 }
 
 void ChainTree::Resize(Chain& chain, size_t slots) {
@@ -281,13 +281,13 @@ void ChainTree::DropEntry(Chain& chain, const Blockref& entry, Aftermath& after)
 namespace {
 
 // Everything below a chain that left the tree: its blocks, its memory, its changes.
-uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped, ChainMetrics& metrics) {
-  if (chain.modified) metrics.dirty_chains.Add(-1);
+uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped, int64_t& modified) {
+  if (chain.modified) ++modified;
   for (const Blockref& entry : chain.entries) {
     if (entry.data_off.radix() != 0) dropped.push_back(entry);
   }
   uint64_t bytes = chain.memory_bytes();
-  for (const auto& [key, child] : chain.children) bytes += Dismantle(*child, dropped, metrics);
+  for (const auto& [key, child] : chain.children) bytes += Dismantle(*child, dropped, modified);
   return bytes;
 }
 
@@ -296,12 +296,14 @@ uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped, ChainMetr
 // What needs no lock: telling the allocator, freeing memory, keeping the cache small.
 void ChainTree::Settle(Aftermath after) {
   uint64_t bytes = 0;
+  int64_t modified = 0;
   for (const auto& chain : after.detached) {
-    bytes += Dismantle(*chain, after.dropped, store_.metrics());
+    bytes += Dismantle(*chain, after.dropped, modified);
   }
   if (bytes > 0) {
     absl::MutexLock lock(&mu_);
     Charge(-static_cast<int64_t>(bytes));
+    CountDirty(-modified);
   }
   after.detached.clear();
   for (const Blockref& bref : after.dropped) store_.allocator().Dropped(bref);

@@ -1,6 +1,34 @@
 #include "core/flush/flush_metrics.h"
 
+#include "core/chain/chain_metrics.h"
+#include "core/media/constants.h"
+
 namespace h2bd {
+
+void FlushMetrics::CountError(FlushPhase phase, const absl::Status& status) {
+  errors[static_cast<size_t>(phase)][static_cast<size_t>(FlushErrorOf(status))].Add();
+}
+
+void FlushMetrics::DescribeCommit(MetricVisitor& visitor) const {
+  for (const Device& device : devices) {
+    const auto barrier = [&](const char* which, const LatencyHistogram& took) {
+      visitor.OnHistogram("h2bd_commit_barrier_seconds",
+                          "Duration of the barrier before the header (1) and behind it (2).",
+                          {{"device", device.name}, {"which", which}}, took);
+    };
+    barrier("1", device.barrier1);
+    // The header is on the root device only, and so is the barrier behind it.
+    if (&device == &devices.front()) barrier("2", device.barrier2);
+    visitor.OnGauge("h2bd_commit_volatile_cache",
+                    "1 unless the device is known to write through its cache.",
+                    {{"device", device.name}}, device.volatile_cache ? 1 : 0);
+  }
+  visitor.OnGauge("h2bd_commit_barriers_disabled", "Always 0: no option leaves barriers out.", {},
+                  0);
+  visitor.OnHistogram("h2bd_commit_header_write_seconds",
+                      "Duration of the header write; of both copies where there are two.", {},
+                      header_write);
+}
 
 void FlushMetrics::Describe(MetricVisitor& visitor) const {
   const auto counter = [&](const char* name, const char* help, const MetricLabels& labels,
@@ -31,8 +59,13 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
   }
   for (int i = 0; i < kFlushPhases; ++i) {
     const std::string phase(Name(static_cast<FlushPhase>(i)));
-    counter("h2bd_flush_errors_total", "Cycles that failed, by the phase that failed.",
-            {{"phase", phase}}, phase_errors[static_cast<size_t>(i)]);
+    for (int e = 0; e < kFlushErrors; ++e) {
+      const std::string error(Name(static_cast<FlushError>(e)));
+      counter("h2bd_flush_errors_total",
+              "Errors of cycles, and of disks that a cycle had to hold back.",
+              {{"phase", phase}, {"error", error}},
+              errors[static_cast<size_t>(i)][static_cast<size_t>(e)]);
+    }
   }
   visitor.OnHistogram("h2bd_flush_inode_duration_seconds",
                       "Time to flush one inode with its tables.", {}, inode_duration);
@@ -42,6 +75,12 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
   counter(kInodes, kInodesHelp, {{"op", "created"}}, inodes_created);
   counter(kInodes, kInodesHelp, {{"op", "deleted"}}, inodes_deleted);
   counter(kInodes, kInodesHelp, {{"op", "failed"}}, inodes_failed);
+  counter(kInodes, kInodesHelp, {{"op", "requeued"}}, inodes_requeued);
+  counter(kFlushFinalized.name, kFlushFinalized.help, {{"type", "volume"}}, finalized_headers);
+  visitor.OnCounter(kFlushBytes.name, kFlushBytes.help, {{"type", "volume"}},
+                    static_cast<double>(finalized_headers.value() * kVolumeHeaderBytes));
+  gauge("h2bd_flush_max_depth", "Levels of tables below the inode that needed most, last cycle.",
+        max_depth);
   counter("h2bd_flush_data_blocks_total", "Logical blocks stored.", {}, data_blocks);
   counter("h2bd_flush_data_stored_bytes_total", "Bytes of stored logical blocks after compression.",
           {}, data_bytes);
@@ -55,6 +94,7 @@ void FlushMetrics::Describe(MetricVisitor& visitor) const {
   visitor.OnHistogram("h2bd_sync_wait_seconds", "Time a Sync waited for durability.", {},
                       sync_wait);
   visitor.OnHistogram("h2bd_sync_group_size", "Syncs answered by one cycle.", {}, sync_group);
+  DescribeCommit(visitor);
   gauge("h2bd_commit_header_slot", "Slot of the last confirmed volume header.", header_slot);
   gauge("h2bd_commit_mirror_tid", "mirror_tid of the last confirmed volume header.", mirror_tid);
   gauge("h2bd_commit_freemap_tid", "freemap_tid of the last confirmed volume header.", freemap_tid);

@@ -28,6 +28,33 @@ absl::string_view Name(FlushPhase phase) {
   return "unknown";
 }
 
+absl::string_view Name(FlushError error) {
+  switch (error) {
+    case FlushError::kEio:
+      return "eio";
+    case FlushError::kCheck:
+      return "check";
+    case FlushError::kEnospc:
+      return "enospc";
+    case FlushError::kInternal:
+      return "internal";
+  }
+  return "unknown";
+}
+
+FlushError FlushErrorOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return FlushError::kEio;
+    case absl::StatusCode::kDataLoss:
+      return FlushError::kCheck;
+    case absl::StatusCode::kResourceExhausted:
+      return FlushError::kEnospc;
+    default:
+      return FlushError::kInternal;
+  }
+}
+
 absl::string_view Name(CycleReason reason) {
   switch (reason) {
     case CycleReason::kSync:

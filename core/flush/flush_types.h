@@ -29,6 +29,17 @@ enum class FlushPhase {
 inline constexpr int kFlushPhases = 10;
 absl::string_view Name(FlushPhase phase);  // "cut", "inodes", …
 
+// What went wrong, as far as an operator cares; the names are the values of the metric label.
+enum class FlushError {
+  kEio,    // a device failed
+  kCheck,  // a block does not match its check code, or makes no sense
+  kEnospc,
+  kInternal,  // anything else
+};
+inline constexpr int kFlushErrors = 4;
+absl::string_view Name(FlushError error);  // "eio", "check", …
+FlushError FlushErrorOf(const absl::Status& status);
+
 // Why a cycle was started.
 enum class CycleReason {
   kSync,      // somebody waits for durability

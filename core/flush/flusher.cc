@@ -33,6 +33,10 @@ Flusher::Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_
   metrics_.mirror_tid.Set(static_cast<int64_t>(header.mirror_tid.v));
   metrics_.freemap_tid.Set(static_cast<int64_t>(header.freemap_tid.v));
   metrics_.header_slot.Set(parts_.ring.confirmed_slot());
+  metrics_.rotations_left.Set(parts_.freemap.rotations_left(parts_.ring.entries()));
+  for (size_t i = 0; i < parts_.devices.size(); ++i) {
+    metrics_.devices.emplace_back(parts_.devices.device(i));
+  }
 }
 
 template <class Body>
@@ -46,7 +50,7 @@ absl::Status Flusher::Phase(Cycle& cycle, FlushPhase phase, Body body) {
   cycle.sync.phases[index] += took;
   metrics_.phase_duration[index].Observe(took);
   if (status.ok()) return status;
-  metrics_.phase_errors[index].Add();
+  metrics_.CountError(phase, status);
   parts_.logger.Error("flush phase failed", {{"phase", std::string(Name(phase))},
                                              {"mirror_tid", absl::StrCat(cycle.tids.mirror_tid.v)},
                                              {"error", status.ToString()}});
@@ -101,6 +105,7 @@ CycleResult Flusher::Run(Cycle& cycle) {
     return Failed(cycle, absl::FailedPreconditionError("transaction ids are used up"), true);
   }
   ++next_modify_tid_;
+  parts_.store.metrics().depth.Reset();
   const auto phase = [&](FlushPhase which, absl::Status (Flusher::*body)(Cycle&)) {
     if (status.ok()) status = Phase(cycle, which, [&] { return (this->*body)(cycle); });
   };
@@ -109,6 +114,7 @@ CycleResult Flusher::Run(Cycle& cycle) {
   phase(FlushPhase::kSuperRoot, &Flusher::FlushSuperRoot);
   // The seal: no block is allocated from here to the end of the cycle (F-205, F-207).
   phase(FlushPhase::kFreemap, &Flusher::FlushFreemap);
+  metrics_.max_depth.Set(parts_.store.metrics().depth.value());
   // Up to here nothing but unreferenced blocks was written: the next cycle can go on from here
   // (I-26).
   if (!status.ok()) return Aborted(cycle, std::move(status));
@@ -142,6 +148,10 @@ absl::Status Flusher::Cut(Cycle& cycle) {
   for (std::shared_ptr<Disk>& disk : disks) {
     std::shared_ptr<const DirtyGeneration> frozen = disk->Freeze(cycle.cut.frozen);
     if (frozen != nullptr) cycle.disks.push_back({std::move(disk), std::move(frozen)});
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    for (const DiskFlush& flush : cycle.disks) unconfirmed_disks_.insert(flush.disk->id());
   }
   cycle.empty = cycle.disks.empty() && pinned_.empty() && !publish_pending_ &&
                 carried_names_.touched.empty() && !parts_.names.HasPending(cycle.cut.frozen);
@@ -178,6 +188,7 @@ absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) 
   std::vector<std::shared_ptr<Disk>> tried;
   for (const DiskFlush& flush : cycle.disks) tried.push_back(flush.disk);
   for (const std::shared_ptr<Disk>& disk : held_.Settle(tried, faults)) {
+    metrics_.CountError(FlushPhase::kInodes, faults.at(disk->id()));
     parts_.logger.Error(
         "a disk is held back: its changes cannot be stored until the damaged range is overwritten "
         "or discarded, or the disk deleted; all other disks go on",
@@ -292,11 +303,17 @@ void Flusher::MakeHeaderImage(Cycle& cycle) {
   cycle.image->mirror_tid = cycle.tids.mirror_tid;
   cycle.image->freemap_tid = cycle.tids.mirror_tid;
   SealVolumeData(*cycle.image);
+  metrics_.finalized_headers.Add();
 }
 
 absl::Status Flusher::WriteOutOnce(Cycle& cycle) {
   H2_RETURN_IF_ERROR(Phase(cycle, FlushPhase::kWriteout, [&] { return parts_.dio.Drain(); }));
-  return Phase(cycle, FlushPhase::kBarrier1, [&] { return parts_.devices.SyncAll(); });
+  return Phase(cycle, FlushPhase::kBarrier1, [&] { return SyncDevices(); });
+}
+
+absl::Status Flusher::SyncDevices() {
+  return parts_.devices.SyncAll(
+      [&](size_t device, absl::Duration took) { metrics_.devices[device].barrier1.Observe(took); });
 }
 
 absl::Status Flusher::WriteOut(Cycle& cycle) {
@@ -322,6 +339,10 @@ absl::Status Flusher::PublishHeader(Cycle& cycle) {
   };
   observe(FlushPhase::kHeader, times.header);
   observe(FlushPhase::kBarrier2, times.barrier2);
+  if (times.header > absl::ZeroDuration()) metrics_.header_write.Observe(times.header);
+  if (times.barrier2 > absl::ZeroDuration()) {
+    metrics_.devices.front().barrier2.Observe(times.barrier2);
+  }
   parts_.freemap.Published(cycle.tids.mirror_tid, slot.ok());
   if (slot.ok()) {
     cycle.sync.header_slot = *slot;
@@ -330,7 +351,7 @@ absl::Status Flusher::PublishHeader(Cycle& cycle) {
   // No time for a barrier: it was the write that failed.
   const FlushPhase failed =
       times.barrier2 > absl::ZeroDuration() ? FlushPhase::kBarrier2 : FlushPhase::kHeader;
-  metrics_.phase_errors[static_cast<size_t>(failed)].Add();
+  metrics_.CountError(failed, slot.status());
   return Annotate(slot.status(), "publishing the volume header");
 }
 
@@ -347,6 +368,18 @@ CycleResult Flusher::PublishFailed(Cycle& cycle, absl::Status status) {
   return Failed(cycle, std::move(status), no_slot_left || failed_publishes_ >= kPublishesMax);
 }
 
+// What an aborted cycle did to the tree of a removed disk is of no use any more; somebody may have
+// the disk open still.
+void Flusher::AbandonRemoved() {
+  std::set<DiskId> removed;
+  for (const auto& [pfs, inum] : carried_names_.removed) removed.insert(DiskId{pfs->key(), inum});
+  for (const Pinned& pinned : pinned_) {
+    if (removed.contains(pinned.disk->id())) pinned.disk->inode().tree().Abandon();
+  }
+  metrics_.inodes_deleted.Add(carried_names_.removed.size());
+  carried_names_.removed.clear();
+}
+
 void Flusher::FinishCycle(Cycle& cycle) {
   header_ = std::move(cycle.image);
   publish_pending_ = false;
@@ -355,8 +388,7 @@ void Flusher::FinishCycle(Cycle& cycle) {
   metrics_.held_disks.Set(static_cast<int64_t>(held_.size()));
   metrics_.failed_publishes.Set(0);
   metrics_.outcome_unknown.Set(0);
-  metrics_.inodes_deleted.Add(carried_names_.removed.size());
-  carried_names_.removed.clear();
+  AbandonRemoved();
   std::erase_if(carried_names_.touched, [&](const auto& touched) {
     const auto& [pfs, inode] = touched;
     return !inode->modified() || !held_.contains(DiskId{pfs->key(), inode->meta().inum});
@@ -384,6 +416,7 @@ void Flusher::FinishCycle(Cycle& cycle) {
   absl::MutexLock lock(&mu_);
   last_published_ = cycle.sync;
   last_published_.ran_cycle = false;
+  std::erase_if(unconfirmed_disks_, [&](const DiskId& disk) { return !held_.contains(disk); });
 }
 
 CycleResult Flusher::Aborted(Cycle& cycle, absl::Status status) {
@@ -400,6 +433,7 @@ CycleResult Flusher::Aborted(Cycle& cycle, absl::Status status) {
 CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
   CycleResult result{.cut = cycle.cut.opseq};
   // Every disk of the cycle stays as it is; the next cycle takes it again.
+  metrics_.inodes_requeued.Add(cycle.disks.size());
   for (const DiskFlush& flush : cycle.disks) carried_disks_.push_back(flush.disk);
   if (!fail_stop) {
     metrics_.cycles_aborted.Add();
@@ -426,6 +460,13 @@ CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
 Tid Flusher::mirror_tid() const {
   absl::MutexLock lock(&mu_);
   return last_published_.mirror_tid;
+}
+
+size_t Flusher::CountDirtyDisks() const {
+  std::set<DiskId> dirty = parts_.dirty.ids();
+  absl::MutexLock lock(&mu_);
+  dirty.insert(unconfirmed_disks_.begin(), unconfirmed_disks_.end());
+  return dirty.size();
 }
 
 std::vector<CycleRecord> Flusher::RecentCycles() const {

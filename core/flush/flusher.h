@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -87,6 +88,8 @@ class Flusher {
   // Of the last confirmed header.
   Tid mirror_tid() const ABSL_LOCKS_EXCLUDED(mu_);
   SyncResult last_published() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Disks with changes that no confirmed header has. Any thread.
+  size_t CountDirtyDisks() const ABSL_LOCKS_EXCLUDED(mu_);
   // The last kRememberedCycles cycles that had something to do, oldest first. Any thread.
   std::vector<CycleRecord> RecentCycles() const ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -120,8 +123,10 @@ class Flusher {
   // P8 and P9, a second time when the first failed.
   absl::Status WriteOut(Cycle& cycle);
   absl::Status WriteOutOnce(Cycle& cycle);
+  absl::Status SyncDevices();
   absl::Status PublishHeader(Cycle& cycle);
   void FinishCycle(Cycle& cycle);
+  void AbandonRemoved();
   // Runs one phase: measures it, remembers the first error and where it was.
   template <class Body>
   absl::Status Phase(Cycle& cycle, FlushPhase phase, Body body);
@@ -156,6 +161,8 @@ class Flusher {
   SyncResult last_published_ ABSL_GUARDED_BY(mu_);
   uint64_t cycles_run_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<CycleRecord> recent_ ABSL_GUARDED_BY(mu_);
+  // Disks that a cycle has taken and no header has confirmed.
+  std::set<DiskId> unconfirmed_disks_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace h2bd

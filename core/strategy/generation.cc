@@ -81,6 +81,15 @@ std::optional<absl::Duration> DirtyRegistry::OldestChange() const {
   return generations_.begin()->second.first_change;
 }
 
+std::set<DiskId> DirtyRegistry::ids() const {
+  absl::MutexLock lock(&mu_);
+  std::set<DiskId> ids;
+  for (const auto& [generation, entry] : generations_) {
+    for (const std::shared_ptr<Disk>& disk : entry.disks) ids.insert(disk->id());
+  }
+  return ids;
+}
+
 size_t DirtyRegistry::size() const {
   absl::MutexLock lock(&mu_);
   size_t n = 0;

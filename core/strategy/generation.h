@@ -68,6 +68,7 @@ class DirtyRegistry {
   // Monotonic time of the first change that no cut has taken; nullopt when there is none.
   std::optional<absl::Duration> OldestChange() const ABSL_LOCKS_EXCLUDED(mu_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
+  std::set<DiskId> ids() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Entry {

@@ -31,6 +31,15 @@ absl::Status ClosedError() {
   return WithReason(absl::FailedPreconditionError("the volume is closed"), kReasonClosed);
 }
 
+void DescribeWorkers(const Executor& executor, MetricVisitor& visitor) {
+  const std::vector<absl::Duration> busy = executor.BusyTimes();
+  for (size_t i = 0; i < busy.size(); ++i) {
+    visitor.OnCounter("h2bd_flush_worker_busy_seconds_total",
+                      "Time for which a flusher worker has run tasks.",
+                      {{"worker", absl::StrCat(i)}}, absl::ToDoubleSeconds(busy[i]));
+  }
+}
+
 }  // namespace
 
 Volume::Volume() = default;
@@ -249,6 +258,12 @@ void Volume::Describe(MetricVisitor& visitor) const {
   if (v.flusher != nullptr) v.flusher->metrics().Describe(visitor);
   if (v.freemap != nullptr) v.freemap->Describe(visitor);
   v.dio->Describe(visitor);
+  v.store->metrics().Describe(visitor);
+  visitor.OnCounter("h2bd_flush_device_write_bytes_total",
+                    "Bytes handed to a device, by what they are.",
+                    {{"device", v.set.devices->root().name()}, {"kind", "header"}},
+                    static_cast<double>(v.ring->written_bytes()));
+  if (v.flusher_executor != nullptr) DescribeWorkers(*v.flusher_executor, visitor);
   v.cache->Describe(visitor);
   v.transactions->Describe(visitor);
   gauge("h2bd_opseq", "Last operation that was applied.", static_cast<double>(v.gate->opseq().v));
@@ -258,8 +273,8 @@ void Volume::Describe(MetricVisitor& visitor) const {
         static_cast<double>(v.budget->used()));
   gauge("h2bd_dirty_limit_bytes", "Dirty bytes above which writers wait.",
         static_cast<double>(v.budget->limit()));
-  gauge("h2bd_dirty_inodes", "Disks with changes that no cycle has taken.",
-        static_cast<double>(v.dirty->size()));
+  gauge("h2bd_dirty_inodes", "Disks with changes that no confirmed header has.",
+        v.flusher == nullptr ? 0 : static_cast<double>(v.flusher->CountDirtyDisks()));
   visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
                       {{"resource", "dirty_bytes"}}, v.budget->waits());
   visitor.OnHistogram(
@@ -273,23 +288,32 @@ void Volume::Describe(MetricVisitor& visitor) const {
                     static_cast<double>(v.metrics.recovered_blocks.value()));
   gauge("h2bd_recovery_seconds", "Time that recovery took at the open.",
         absl::ToDoubleSeconds(v.recovery_time));
+  v.metrics.Describe(visitor);
+}
+
+void VolumeMetrics::Describe(MetricVisitor& visitor) const {
   const auto counter = [&](const char* name, const char* help, const char* op, const Counter& c) {
     visitor.OnCounter(name, help, {{"op", op}}, static_cast<double>(c.value()));
   };
-  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "read",
-          v.metrics.read_ops);
-  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "write",
-          v.metrics.write_ops);
-  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "zero",
-          v.metrics.zero_ops);
-  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "read",
-          v.metrics.read_bytes);
-  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "write",
-          v.metrics.write_bytes);
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "read", read_ops);
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "write", write_ops);
+  counter("h2bd_io_operations_total", "Disk operations that succeeded.", "zero", zero_ops);
+  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "read", read_bytes);
+  counter("h2bd_io_bytes_total", "Bytes read and written by clients.", "write", write_bytes);
   visitor.OnHistogram("h2bd_io_seconds", "Latency of disk operations inside the engine.",
-                      {{"op", "read"}}, v.metrics.read_latency);
+                      {{"op", "read"}}, read_latency);
   visitor.OnHistogram("h2bd_io_seconds", "Latency of disk operations inside the engine.",
-                      {{"op", "write"}}, v.metrics.write_latency);
+                      {{"op", "write"}}, write_latency);
+  visitor.OnHistogram("h2bd_backpressure_wait_seconds", "Time writers waited for a resource.",
+                      {{"resource", "space"}}, space_waits);
+  const auto stage = [&](const char* name, const LatencyHistogram& took) {
+    visitor.OnHistogram("h2bd_txn_commit_seconds",
+                        "Duration of the stages of a Commit that was applied.", {{"stage", name}},
+                        took);
+  };
+  stage("prepare", txn_prepare);
+  stage("lock", txn_lock);
+  stage("apply", txn_apply);
 }
 
 }  // namespace h2bd

@@ -30,7 +30,11 @@ class RefusingAllocator final : public BlockAllocator {
 struct VolumeMetrics {
   Counter read_ops, read_bytes, write_ops, write_bytes, zero_ops;
   LatencyHistogram read_latency, write_latency;
+  LatencyHistogram space_waits;
+  LatencyHistogram txn_prepare, txn_lock, txn_apply;
   Counter recovered_blocks;
+
+  void Describe(MetricVisitor& visitor) const;
 };
 
 struct Volume::Impl {
@@ -152,9 +156,11 @@ class Volume::Impl::Admission {
 
  private:
   absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);
+  absl::Status AwaitSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);
   Impl& volume_;
   int64_t memory_ = 0;
   uint64_t space_ = 0;
+  bool waited_for_space_ = false;
 };
 
 }  // namespace h2bd

@@ -41,12 +41,23 @@ absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, const Disk*
 
 absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time deadline,
                                                    bool from_reserve) {
+  if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
+  const absl::Duration began = volume_.env.clock->MonotonicNow();
+  const absl::Status outcome = AwaitSpace(bytes, deadline, from_reserve);
+  const absl::Duration waited = volume_.env.clock->MonotonicNow() - began;
+  if (waited_for_space_) volume_.metrics.space_waits.Observe(waited);
+  return outcome;
+}
+
+absl::Status Volume::Impl::Admission::AwaitSpace(uint64_t bytes, absl::Time deadline,
+                                                 bool from_reserve) {
   // Promises to unflushed writes are worst cases; a cycle turns them into what was really needed.
   // One that is running already does, too.
   for (int attempt = 0; attempt < 3; ++attempt) {
     if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
     const OpSeq applied = volume_.gate->opseq();
     if (applied <= volume_.commit->durable()) break;
+    waited_for_space_ = true;
     const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(applied, deadline);
     if (!relieved.ok()) return relieved.status();
   }

@@ -103,12 +103,15 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
                                              const TxnDisks& by_id,
                                              std::vector<PreparedWrite>& prepared,
                                              Admission& admission) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const absl::Duration began = env.clock->MonotonicNow();
   TransGate::Apply apply(*gate);
   H2_RETURN_IF_ERROR(CheckOpen());
   std::vector<std::unique_ptr<absl::MutexLock>> locks;
   for (const auto& [id, disk] : by_id) {
     locks.push_back(std::make_unique<absl::MutexLock>(&disk.ref->mu()));
   }
+  const absl::Duration locked = env.clock->MonotonicNow();
+  metrics.txn_lock.Observe(locked - began);
   for (const StagedWrite& write : writes) {
     H2_RETURN_IF_ERROR(by_id.at(write.disk).ref->CheckRange(write.offset, write.length));
   }
@@ -132,6 +135,7 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
   }
   const OpSeq seq = apply.Number();
   for (const auto& [id, disk] : by_id) disk.ref->set_last_opseq(seq);
+  metrics.txn_apply.Observe(env.clock->MonotonicNow() - locked);
   return seq;
 }
 
@@ -139,6 +143,7 @@ absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>&
                                                  absl::Time deadline) {
   H2_RETURN_IF_ERROR(CheckWritable());
   if (writes.empty()) return gate->opseq();
+  const absl::Duration began = env.clock->MonotonicNow();
   TxnDisks by_id;  // in the order of locking
   std::map<DiskId, DiskBound> bounds;
   std::vector<PreparedWrite> prepared;
@@ -159,6 +164,7 @@ absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>&
     const ConstByteSpan bytes = write.bytes->span();
     prepared.emplace_back(write.offset, std::span<const ConstByteSpan>(&bytes, 1));
   }
+  metrics.txn_prepare.Observe(env.clock->MonotonicNow() - began);
   return ApplyAll(writes, by_id, prepared, admission);
 }
 

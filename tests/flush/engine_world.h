@@ -66,6 +66,7 @@ class EngineWorld {
   GroupCommit& commit() { return *commit_; }
   DirtyRegistry& dirty() { return *dirty_; }
   TransGate& gate() { return *gate_; }
+  BlockStore& store() { return *store_; }
 
  private:
   Dirent Entry(const std::string& name);

@@ -41,6 +41,15 @@ void ExpectContents(const SparseImage& image, const Contents& expected) {
   }
 }
 
+// Errors of one kind in all phases.
+uint64_t ErrorsOf(EngineWorld& world, FlushError error) {
+  uint64_t errors = 0;
+  for (const auto& of_phase : world.flusher().metrics().errors) {
+    errors += of_phase[static_cast<size_t>(error)].value();
+  }
+  return errors;
+}
+
 class SpaceFault : public testing::Test {
  protected:
   SpaceFault() : image_(*FormattedImage(8 * kGiB)) {
@@ -94,6 +103,8 @@ TEST_F(SpaceFault, EachAllocationOfACycleCanFailOnce) {
     if (reached) {
       EXPECT_EQ(failed.status().code(), absl::StatusCode::kResourceExhausted);
       EXPECT_EQ(world.commit().failure(), absl::OkStatus()) << "this is no reason for fail-stop";
+      EXPECT_EQ(ErrorsOf(world, FlushError::kEnospc), 1u);
+      EXPECT_EQ(world.flusher().metrics().finalized_headers.value(), 0u);
       EXPECT_EQ(world.flusher().mirror_tid(), published);
       const std::vector<IoEvent> events = log.events();
       EXPECT_TRUE(std::none_of(events.begin() + static_cast<std::ptrdiff_t>(begin), events.end(),
@@ -109,10 +120,36 @@ TEST_F(SpaceFault, EachAllocationOfACycleCanFailOnce) {
     const auto synced = world.Sync();
     ASSERT_TRUE(synced.ok()) << synced.status();
     EXPECT_EQ(synced->mirror_tid, Tid(published.v + 1));
+    EXPECT_EQ(world.store().metrics().dirty_chains.value(), 0) << "I-19";
+    for (const FlushError error : {FlushError::kEio, FlushError::kCheck, FlushError::kInternal}) {
+      EXPECT_EQ(ErrorsOf(world, error), 0u) << std::string(Name(error));
+    }
     ExpectContents(memory.Snapshot(), after);
     ExpectCleanSet({memory.Snapshot()});
   }
   EXPECT_GT(n, 30u) << "a cycle like this stores more blocks";
+}
+
+// I-19: a disk that is deleted with its tree half written leaves nothing dirty, also while somebody
+// still has it open.
+TEST_F(SpaceFault, ADiskThatIsDeletedAfterAFailedCycleIsNotDirtyAnyMore) {
+  bool reached = true;
+  for (uint64_t n = 1; reached; ++n) {
+    SCOPED_TRACE(absl::StrCat("allocation ", n));
+    MemoryDevice memory(image_);
+    EngineWorld world(memory, clock_, {.manual = true});
+    Change(world);
+    world.allocator().FailAt(n);
+    const bool synced = world.Sync().ok();
+    reached = world.allocator().reached();
+    EXPECT_EQ(synced, !reached);
+    world.allocator().FailAt(0);
+    const DiskRef open = world.Find("kept");
+    world.Delete("kept");
+    ASSERT_TRUE(world.Sync().ok());
+    EXPECT_EQ(world.store().metrics().dirty_chains.value(), 0);
+    EXPECT_EQ(world.flusher().CountDirtyDisks(), 0u);
+  }
 }
 
 // Writers go on while space is short, and everything of all attempts arrives when it is back.

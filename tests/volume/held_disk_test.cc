@@ -4,6 +4,7 @@
 
 #include "core/fsck/check.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/metric_values.h"
 #include "tests/volume/fault_world.h"
 
 namespace h2bd {
@@ -120,6 +121,11 @@ TEST_F(HeldDisk, OthersCommitWhileOneIsHeld) {
       Write(b_, "b", static_cast<uint64_t>(i) * kLogicalBytes, "more of b");
       EXPECT_EQ(SyncCode(b_), absl::StatusCode::kOk);
     }
+    // Counted when it was held, not by each cycle that leaves it out.
+    const MetricValues metrics(*volume_);
+    EXPECT_EQ(metrics["h2bd_flush_errors_total{phase=inodes,error=check}"], 1);
+    EXPECT_EQ(metrics.Sum("h2bd_flush_errors_total"), 1);
+    EXPECT_EQ(metrics["h2bd_dirty_inodes"], 1) << "the held one";
     EXPECT_EQ(volume_->GetStatus().space.free_bytes + volume_->GetStatus().space.allocated_bytes,
               volume_->GetStatus().space.total_bytes);
     if (!damage_table) {
