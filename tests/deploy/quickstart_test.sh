@@ -11,10 +11,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 problems=0
 
-# A port that nobody listens on now, from a range of its own so that tests beside this one do not meet it.
+# free_port FIRST: one of the 500 ports from FIRST on that nobody listens on now. The ranges belong to this test, so that
+# tests beside it do not meet them.
 free_port() {
   local port
-  for port in $(shuf -i 23000-23999 -n 50); do
+  for port in $(shuf -i "$1-$(($1 + 499))" -n 50); do
     if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
       printf '%s\n' "$port"
       return 0
@@ -27,7 +28,7 @@ free_port() {
 run() {
   local name=$1 expected=$2 text=$3 status=0
   shift 3
-  env LISTEN="127.0.0.1:$(free_port)" METRICS="127.0.0.1:$(free_port)" "$@" \
+  env LISTEN="127.0.0.1:$(free_port 23000)" METRICS="127.0.0.1:$(free_port 23500)" "$@" \
     bash "$quickstart" --once --no-install </dev/null >"$work/output" 2>&1 || status=$?
   if [ "$status" -ne "$expected" ] || ! grep -qF -- "$text" "$work/output"; then
     printf 'FAILED: %s: status %d, expected %d with "%s" in:\n' "$name" "$status" "$expected" "$text"
@@ -61,7 +62,7 @@ run "a device that is not there" 1 "there is no device" VOLUME=/dev/h2bd-none
 run "a wrong address" 1 "is not HOST:PORT" VOLUME="$image" LISTEN=7420
 
 # A port in use: the message names it, and the volume is not touched.
-port=$(free_port)
+port=$(free_port 23000)
 python3 -c "
 import socket, sys, time
 s = socket.socket(); s.bind(('127.0.0.1', $port)); s.listen()
