@@ -14,9 +14,9 @@ void ChainMetrics::Finalized(BrefType type, uint64_t bytes) {
   }
 }
 
-void ChainMetrics::Depth::Reach(int64_t depth) {
+void ChainMetrics::Depth::Reach(int64_t levels) {
   int64_t seen = value();
-  while (seen < depth && !depth_.compare_exchange_weak(seen, depth, std::memory_order_relaxed)) {
+  while (seen < levels && !depth_.compare_exchange_weak(seen, levels, std::memory_order_relaxed)) {
   }
 }
 

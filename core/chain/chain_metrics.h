@@ -43,7 +43,7 @@ struct ChainMetrics {
   class Depth {
    public:
     void Reset() { depth_.store(0, std::memory_order_relaxed); }
-    void Reach(int64_t depth);
+    void Reach(int64_t levels);
     int64_t value() const { return depth_.load(std::memory_order_relaxed); }
 
    private:

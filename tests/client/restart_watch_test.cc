@@ -48,6 +48,16 @@ TEST(RestartWatch, ASyncOfOneDiskNeedNotCoverAnother) {
   EXPECT_EQ(watch.BeginSync("").seq, 9u);
 }
 
+TEST(RestartWatch, ASyncOfAPfsCoversItsDisksOnly) {
+  RestartWatch watch;
+  watch.Acknowledged("a", "pfs/DATA/disks/vm1", 5);
+  watch.Acknowledged("a", "pfs/DATA2/disks/vm1", 9);
+  EXPECT_EQ(watch.BeginSync("pfs/DATA/").seq, 5u);
+  EXPECT_TRUE(watch.EndSync(watch.BeginSync("pfs/DATA/"), "a", 5).ok());
+  EXPECT_EQ(watch.BeginSync("pfs/DATA/").seq, 0u);
+  EXPECT_EQ(watch.BeginSync("").seq, 9u);
+}
+
 TEST(RestartWatch, WhatIsWrittenDuringASyncIsForTheNext) {
   RestartWatch watch;
   watch.Acknowledged("a", "vm1", 5);

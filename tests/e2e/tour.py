@@ -72,6 +72,9 @@ class Tour(Case):
             self.assertEqual(self.read_file("out"), model[offset:offset + length])
         self.assertEqual(server.h2bd("read", "vm1", "--offset", "64M", text=False).stdout, b"")
         self.assertGreater(server.json("sync")["mirror_tid"], 0)
+        server.h2bd("write", "vm1", "--offset", 0, self.write_file("in", b"once more"))
+        synced = server.json("sync", "--pfs", "DATA")
+        self.assertGreater(synced["phase_seconds"]["barrier2"], 0)
         self.stop(server)
         self.assert_clean(self.path("volume.img"))
 

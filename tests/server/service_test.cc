@@ -243,6 +243,35 @@ TEST(IoService, SyncAndDurableWritesAreDurable) {
   EXPECT_EQ(Do(server.io(), &IoStub::Sync, sync).error_code(), grpc::StatusCode::OUT_OF_RANGE);
 }
 
+TEST(IoService, ASyncOfAPfsTellsHowItWasDone) {
+  TestServer server;
+  const std::string disk = server.CreateDisk("vm1", kMiB);
+  v1::WriteResponse written;
+  ASSERT_TRUE(Do(server.io(), &IoStub::Write, NewWrite(disk, 0, "bytes"), &written).ok());
+  v1::SyncRequest sync;
+  v1::SyncResponse synced;
+  sync.set_pfs("pfs/DATA");
+  ASSERT_TRUE(Do(server.io(), &IoStub::Sync, sync, &synced).ok());
+  EXPECT_GE(synced.durable_seq(), written.seq());
+  const VolumeStatus status = server.volume().GetStatus();
+  EXPECT_EQ(synced.mirror_tid(), status.mirror_tid.v);
+  EXPECT_EQ(synced.header_slot(), static_cast<uint32_t>(status.header_slot));
+  ASSERT_EQ(synced.phases_size(), kFlushPhases);
+  EXPECT_EQ(synced.phases(0).name(), "cut");
+  EXPECT_GT(synced.phases(7).duration().nanos(), 0) << synced.phases(7).name();
+
+  // Nothing of the other PFS is dirty, and what is dirty here is none of its business.
+  ASSERT_TRUE(Do(server.io(), &IoStub::Write, NewWrite(disk, 0, "more"), &written).ok());
+  sync.set_pfs("pfs/LOCAL");
+  ASSERT_TRUE(Do(server.io(), &IoStub::Sync, sync, &synced).ok());
+  EXPECT_LT(synced.durable_seq(), written.seq());
+
+  sync.set_pfs("pfs/NONE");
+  EXPECT_EQ(Do(server.io(), &IoStub::Sync, sync).error_code(), grpc::StatusCode::NOT_FOUND);
+  sync.set_disk(disk);
+  EXPECT_EQ(Do(server.io(), &IoStub::Sync, sync).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST(IoService, BadRequestsHaveClearCodes) {
   TestServer server([](ServerConfig& config) { config.limits.max_message_bytes = kMiB; });
   const std::string disk = server.CreateDisk("vm1", 4 * kMiB);
