@@ -12,7 +12,10 @@ namespace {
 // `scope` is a disk, or everything whose name begins with it when it ends in '/' or is empty.
 bool Covers(const std::string& scope, const std::string& disk) {
   const bool is_prefix = scope.empty() || scope.back() == '/';
-  return is_prefix ? disk.starts_with(scope) : disk == scope;
+  if (!is_prefix) return disk == scope;
+  // The default PFS may be any: rather one disk too many.
+  const bool either_is_default = scope == "pfs/-/" || disk.starts_with("pfs/-/");
+  return either_is_default || disk.starts_with(scope);
 }
 
 bool Differ(absl::string_view a, absl::string_view b) { return !a.empty() && !b.empty() && a != b; }

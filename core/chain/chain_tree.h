@@ -77,6 +77,10 @@ class ChainTree {
   absl::Status Scan(Key first, Key last, absl::FunctionRef<bool(const Blockref&)> visit)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Whether Put of a leaf with this range will find its tables and its place: reads the tables on
+  // the way. kDataLoss for a tree that such a leaf does not fit into.
+  absl::Status CheckPut(Key key, unsigned keybits) ABSL_LOCKS_EXCLUDED(mu_);
+
   // --- one writer at a time (the flusher; whoever holds the inode's flush right) -----------------
 
   // Inserts a leaf or replaces the one with the same key and keybits; the block of a replaced leaf
@@ -172,6 +176,8 @@ class ChainTree {
   // Keeps the cache within its budget; it may evict from any tree.
   void TrimCache() ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t retired() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  static absl::Status CheckPlace(const Chain& table, Key key, unsigned keybits);
 
   // --- edits (chain_update.cc). Descend and Child release the lock while they read.
   absl::StatusOr<Chain*> Descend(Chain& from, Key key,

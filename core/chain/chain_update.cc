@@ -93,17 +93,10 @@ absl::Status ChainTree::PutRun(std::span<const Blockref>& leaves, Aftermath& aft
 // Puts `leaf` at or below `from` and returns the table that has it.
 absl::StatusOr<Chain*> ChainTree::PutFrom(Chain& from, const Blockref& leaf, Aftermath& after) {
   H2_ASSIGN_OR_RETURN(Chain * table, Descend(from, leaf.key, Always));
-  if (!table->Covers(leaf.key, leaf.last_key())) {
-    return absl::DataLossError(absl::StrCat("new leaf ", Describe(leaf), " leaves its table ",
-                                            table->key.v, "/", table->keybits));
-  }
+  H2_RETURN_IF_ERROR(CheckPlace(*table, leaf.key, leaf.keybits));
   size_t at = FirstReaching(table->entries, leaf.key);
   if (at < table->entries.size() && table->entries[at].key <= leaf.last_key()) {
     Blockref& old = table->entries[at];
-    if (old.key != leaf.key || old.keybits != leaf.keybits || old.type == BrefType::kIndirect) {
-      return absl::DataLossError(
-          absl::StrCat("new leaf ", Describe(leaf), " overlaps ", Describe(old)));
-    }
     if (old == leaf) return table;
     if (old.data_off != leaf.data_off && old.data_off.radix() != 0) after.dropped.push_back(old);
     old = leaf;
@@ -117,6 +110,36 @@ absl::StatusOr<Chain*> ChainTree::PutFrom(Chain& from, const Blockref& leaf, Aft
   InsertEntry(*table, at, leaf);
   store_.metrics().parent_updates.Add();
   return table;
+}
+
+absl::Status ChainTree::CheckPlace(const Chain& table, Key key, unsigned keybits) {
+  const Key last(key.v + ((uint64_t{1} << keybits) - 1));
+  if (!table.Covers(key, last)) {
+    return absl::DataLossError(absl::StrCat("new leaf at ", key.v, "/", keybits,
+                                            " leaves its table ", table.key.v, "/", table.keybits));
+  }
+  const size_t at = FirstReaching(table.entries, key);
+  if (at == table.entries.size() || table.entries[at].key > last) return absl::OkStatus();
+  const Blockref& old = table.entries[at];
+  if (old.key == key && old.keybits == keybits && old.type != BrefType::kIndirect) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      absl::StrCat("new leaf at ", key.v, "/", keybits, " overlaps ", Describe(old)));
+}
+
+absl::Status ChainTree::CheckPut(Key key, unsigned keybits) {
+  H2_RETURN_IF_ERROR(Find(key).status());
+  absl::ReaderMutexLock lock(&mu_);
+  const Chain* table = &root_;
+  for (;;) {
+    const Blockref* entry = EntryAt(table->entries, key);
+    if (entry == nullptr || entry->type != BrefType::kIndirect) break;
+    const auto child = table->children.find(entry->key.v);
+    if (child == table->children.end()) return absl::OkStatus();  // evicted just now
+    table = child->second.get();
+  }
+  return CheckPlace(*table, key, keybits);
 }
 
 // Makes room in the full table `parent`: a new INDIRECT takes over every entry of its range (spec

@@ -89,7 +89,10 @@ absl::Status DataStage::Install(const std::vector<DiskFlush>& disks, Stored stor
       continue;
     }
     const absl::Status installed = InstallDisk(disk, batches, tids);
-    if (!installed.ok()) return AboutDisk(installed, *disk.disk);
+    if (!installed.ok()) {
+      GiveBack(std::span<const Batch>(end, stored.batches.end()));
+      return AboutDisk(installed, *disk.disk);
+    }
   }
   return absl::OkStatus();
 }
@@ -118,7 +121,7 @@ absl::Status DataStage::StoreBlock(Batch& batch, uint64_t block, const InodeMeta
                                    uint64_t size, const FlushTids& tids) {
   Disk& disk = *batch.disk->disk;
   const Key key(block << kLogicalRadix);
-  H2_RETURN_IF_ERROR(disk.inode().tree().Find(key).status());  // reads the tables on the way
+  H2_RETURN_IF_ERROR(disk.inode().tree().CheckPut(key, kLogicalRadix));
   // Bytes past the end of the disk do not exist: the zero tail of a shrunk disk's last block may.
   if (key.v >= size) {
     batch.erased.push_back(key);

@@ -130,7 +130,7 @@ CycleResult Flusher::Run(Cycle& cycle) {
 
   FinishCycle(cycle);
   return CycleResult{
-      .cut = cycle.cut.opseq, .try_again = absl::IsUnavailable(held_.WhyAny()), .sync = cycle.sync};
+      .cut = cycle.cut.opseq, .try_again = held_.AnyUnavailable(), .sync = cycle.sync};
 }
 
 absl::Status Flusher::Cut(Cycle& cycle) {
@@ -188,6 +188,7 @@ absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) 
   std::vector<std::shared_ptr<Disk>> tried;
   for (const DiskFlush& flush : cycle.disks) tried.push_back(flush.disk);
   for (const std::shared_ptr<Disk>& disk : held_.Settle(tried, faults)) {
+    parts_.budget.SetAside(disk->memory_account());
     metrics_.CountError(FlushPhase::kInodes, faults.at(disk->id()));
     parts_.logger.Error(
         "a disk is held back: its changes cannot be stored until the damaged range is overwritten "
@@ -209,6 +210,7 @@ absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) 
 
 void Flusher::Pin(const DiskFlush& flush) {
   const size_t blocks = flush.frozen->blocks.size();
+  parts_.budget.TakeBack(flush.disk->memory_account());  // if it had been held
   pinned_.push_back({flush.disk, flush.disk->Installed(), blocks});
   metrics_.pinned_bytes.Add(pinned_.back().cost.memory_bytes);
 }

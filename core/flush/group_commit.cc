@@ -75,6 +75,8 @@ absl::Duration GroupCommit::NextDue() const {
   absl::Duration due = absl::InfiniteDuration();
   const std::optional<absl::Duration> oldest = dirty_.OldestChange();
   if (oldest.has_value() && options_.age > absl::ZeroDuration()) due = *oldest + options_.age;
+  // A held disk is tried again in its own time; the others do not wait for it.
+  if (held_in_a_row_ > 0) due = std::min(due, held_retry_at_);
   if (failed_in_a_row_ > 0) due = retry_at_;
   return std::max(due - now, absl::ZeroDuration());
 }
@@ -98,7 +100,8 @@ void GroupCommit::Work() {
       } else if (pressure_ && failed_in_a_row_ == 0) {
         reason = CycleReason::kPressure;
       } else if (!woken && NextDue() == absl::ZeroDuration()) {
-        reason = failed_in_a_row_ > 0 ? CycleReason::kRetry : CycleReason::kAge;
+        const bool retry = failed_in_a_row_ > 0 || held_in_a_row_ > 0;
+        reason = retry ? CycleReason::kRetry : CycleReason::kAge;
       }
       noted_dirty_ = false;
     }
@@ -129,7 +132,9 @@ void GroupCommit::Settle(const CycleResult& result) {
       durable_ = std::max(durable_, result.cut);
       flusher_.metrics().durable_opseq.Set(static_cast<int64_t>(durable_.v));
     }
-    if (result.status.ok() && !result.try_again) {
+    held_in_a_row_ = result.try_again ? held_in_a_row_ + 1 : 0;
+    if (result.try_again) held_retry_at_ = clock_.MonotonicNow() + Backoff(held_in_a_row_);
+    if (result.status.ok()) {
       failed_in_a_row_ = 0;
     } else {
       ++failed_in_a_row_;

@@ -84,6 +84,8 @@ class GroupCommit {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   int failed_in_a_row_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Duration retry_at_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
+  int held_in_a_row_ ABSL_GUARDED_BY(mu_) = 0;  // cycles that left a disk out that may heal
+  absl::Duration held_retry_at_ ABSL_GUARDED_BY(mu_) = absl::ZeroDuration();
   std::thread thread_;
 };
 

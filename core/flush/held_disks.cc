@@ -92,6 +92,12 @@ absl::Status HeldDisks::WhyAny() const {
   return held_.empty() ? absl::OkStatus() : held_.begin()->second.why;
 }
 
+bool HeldDisks::AnyUnavailable() const {
+  absl::MutexLock lock(&mu_);
+  return std::any_of(held_.begin(), held_.end(),
+                     [](const auto& entry) { return absl::IsUnavailable(entry.second.why); });
+}
+
 bool HeldDisks::contains(const DiskId& disk) const {
   absl::MutexLock lock(&mu_);
   const auto it = held_.find(disk);

@@ -47,6 +47,8 @@ class HeldDisks {
   absl::Status WhyAmong(std::span<const DiskId> disks) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyIn(Key pfs) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyAny() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a disk is held because the device failed to read, which may pass.
+  bool AnyUnavailable() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether its changes could not be stored.
   bool contains(const DiskId& disk) const ABSL_LOCKS_EXCLUDED(mu_);
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);

@@ -151,12 +151,15 @@ void Freemap::Impl::HoldFor(const RingEntry& entry, const Blockref& leaf) {
       "header has been overwritten",
       {{"mirror_tid", absl::StrCat(entry.mirror_tid.v)},
        {"error", std::string(then.status().message())}});
-  const ChunkSet staged = map.Stage(zone, kAllInUse, held.In(zone));
+  const ChunkSet before = held.In(zone);
+  ChunkSet staged = map.Stage(zone, kAllInUse, before);
   if (map.counts().groups >= kGroupsToGoOn) {
     held.Hold(entry.mirror_tid, zone, staged);
-  } else {
-    map.Unstage(zone, staged);  // without space no commit could ever overwrite that header
+    return;
   }
+  // Without space no commit could ever overwrite that header.
+  for (size_t s = 0; s < staged.size(); ++s) staged[s] &= ~before[s];
+  map.Unstage(zone, staged);
 }
 
 void Freemap::Impl::LoadOlder(const RingEntry& entry) {

@@ -220,11 +220,14 @@ Disk::Cost Disk::ApplyZeroes(Generation generation, uint64_t offset, uint64_t le
   if (first_whole < last_whole) {
     zero_part(BlockOf(offset), WithinBlock(offset),
               WithinBlock(offset) == 0 ? 0 : static_cast<uint32_t>(kLogicalBytes));
+    const bool is_hole_already = gen.holes.Covers(first_whole, last_whole);
     gen.Punch(first_whole, last_whole);
-    gen.memory_bytes += kHoleMemory;
-    const uint64_t paths = 2 * BlockReservation(bound_size);
-    gen.reserved_bytes += paths;
-    cost.reserved_bytes += paths;
+    if (!is_hole_already) {
+      gen.memory_bytes += kHoleMemory;
+      const uint64_t paths = 2 * BlockReservation(bound_size);
+      gen.reserved_bytes += paths;
+      cost.reserved_bytes += paths;
+    }
     if (BlockOf(end) >= last_whole) zero_part(BlockOf(end), 0, WithinBlock(end));
   } else {
     for (uint64_t at = offset; at < end;) {

@@ -41,6 +41,7 @@ uint64_t ByteBudget::LimitOf(bool below_average) const {
 absl::Duration ByteBudget::Slowdown(uint64_t bytes, const BudgetAccount* payer) const {
   const uint64_t in_use = used();
   if (!throttle_ || in_use <= slope_begins_ || BelowAverage(payer)) return absl::ZeroDuration();
+  if (payer != nullptr && payer->aside_) return absl::ZeroDuration();
   const uint64_t room = std::max<uint64_t>(1, limit_ - std::min(limit_ - 1, in_use));
   const double steepness = static_cast<double>(in_use - slope_begins_) / static_cast<double>(room);
   const double seconds =
@@ -63,12 +64,23 @@ void ByteBudget::SlowDown(uint64_t bytes, absl::Time deadline, const BudgetAccou
   slowdowns_.Observe(clock_.MonotonicNow() - began);
 }
 
+absl::Status ByteBudget::ChargeAside(uint64_t bytes) {
+  if (aside() + bytes > limit_) {
+    return absl::ResourceExhaustedError(
+        "disks whose changes cannot be stored hold as much memory as they may; repair or delete "
+        "one");
+  }
+  used_.fetch_add(bytes, std::memory_order_relaxed);  // until it is attributed
+  return absl::OkStatus();
+}
+
 absl::Status ByteBudget::Charge(uint64_t bytes, absl::Time deadline, const BudgetAccount* payer) {
   SlowDown(bytes, deadline, payer);
   uint64_t used = 0;
   {
     absl::MutexLock lock(&mu_);
     if (!closed_.ok()) return closed_;
+    if (payer != nullptr && payer->aside_) return ChargeAside(bytes);
     const bool below = BelowAverage(payer);
     const bool others_wait = (below ? waiting_below_ : waiting_) != 0;
     if (!others_wait && Fits(bytes, below)) {
@@ -83,21 +95,27 @@ absl::Status ByteBudget::Charge(uint64_t bytes, absl::Time deadline, const Budge
 absl::Status ByteBudget::AwaitRoom(uint64_t bytes, absl::Time deadline,
                                    const BudgetAccount* payer) {
   const absl::Duration began = clock_.MonotonicNow();
-  std::atomic<uint64_t>& queue = BelowAverage(payer) ? waiting_below_ : waiting_;
-  ++queue;
+  const bool below = BelowAverage(payer);
+  std::atomic<uint64_t>& waiting = below ? waiting_below_ : waiting_;
+  ++waiting;
   on_pressure_();
   absl::MutexLock lock(&mu_);
+  std::deque<const void*>& queue = below ? queue_below_ : queue_;
+  queue.push_back(&began);
   const auto come = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return !closed_.ok() || Fits(bytes, BelowAverage(payer));
+    const bool aside = payer != nullptr && payer->aside_;
+    return !closed_.ok() || aside || (queue.front() == &began && Fits(bytes, BelowAverage(payer)));
   };
   const bool came = mu_.AwaitWithDeadline(absl::Condition(&come), deadline);
-  --queue;
+  queue.erase(std::find(queue.begin(), queue.end(), &began));
+  --waiting;
   waits_.Observe(clock_.MonotonicNow() - began);
   if (!closed_.ok()) return closed_;
   if (!came) {
     return absl::DeadlineExceededError(
         "waited for memory: unflushed data is at its limit and the deadline has passed");
   }
+  if (payer != nullptr && payer->aside_) return ChargeAside(bytes);
   used_.fetch_add(bytes, std::memory_order_relaxed);
   return absl::OkStatus();
 }
@@ -106,19 +124,40 @@ void ByteBudget::ChargeUnchecked(uint64_t bytes) {
   PressIfAbove(used_.fetch_add(bytes, std::memory_order_relaxed) + bytes);
 }
 
-void ByteBudget::Attribute(BudgetAccount& payer, int64_t bytes) {
+void ByteBudget::AttributeLocked(BudgetAccount& payer, int64_t bytes) {
   if (bytes == 0) return;
-  const uint64_t before =
-      payer.bytes_.fetch_add(static_cast<uint64_t>(bytes), std::memory_order_relaxed);
-  const uint64_t after = before + static_cast<uint64_t>(bytes);
+  const auto delta = static_cast<uint64_t>(bytes);  // modulo 2^64, as unsigned arithmetic is
+  const uint64_t before = payer.bytes_.fetch_add(delta, std::memory_order_relaxed);
   H2_ASSERT(bytes > 0 || before >= static_cast<uint64_t>(-bytes));
   if (before == 0) payers_.fetch_add(1, std::memory_order_relaxed);
-  if (after == 0) payers_.fetch_sub(1, std::memory_order_relaxed);
+  if (before + delta == 0) payers_.fetch_sub(1, std::memory_order_relaxed);
+  if (!payer.aside_) return;
+  used_.fetch_sub(delta, std::memory_order_relaxed);
+  aside_.fetch_add(delta, std::memory_order_relaxed);
+}
+
+void ByteBudget::Attribute(BudgetAccount& payer, int64_t bytes) {
+  absl::MutexLock lock(&mu_);
+  AttributeLocked(payer, bytes);
+}
+
+void ByteBudget::SetAside(BudgetAccount& payer) {
+  absl::MutexLock lock(&mu_);  // unlocking it evaluates the conditions of those who wait
+  if (payer.aside_.exchange(true)) return;
+  used_.fetch_sub(payer.bytes(), std::memory_order_relaxed);
+  aside_.fetch_add(payer.bytes(), std::memory_order_relaxed);
+}
+
+void ByteBudget::TakeBack(BudgetAccount& payer) {
+  absl::MutexLock lock(&mu_);
+  if (!payer.aside_.exchange(false)) return;
+  used_.fetch_add(payer.bytes(), std::memory_order_relaxed);
+  aside_.fetch_sub(payer.bytes(), std::memory_order_relaxed);
 }
 
 void ByteBudget::Release(uint64_t bytes, BudgetAccount* payer) {
-  if (payer != nullptr) Attribute(*payer, -static_cast<int64_t>(bytes));
   absl::MutexLock lock(&mu_);  // unlocking it evaluates the conditions of those who wait
+  if (payer != nullptr) AttributeLocked(*payer, -static_cast<int64_t>(bytes));
   const uint64_t before = used_.fetch_sub(bytes, std::memory_order_relaxed);
   H2_ASSERT(before >= bytes);
 }
@@ -132,6 +171,7 @@ void ByteBudget::NoteDrained(uint64_t bytes, absl::Duration took) {
 }
 
 bool ByteBudget::WouldWait(uint64_t bytes, const BudgetAccount* payer) const {
+  if (payer != nullptr && payer->aside_) return false;  // it is refused or goes through
   const bool below = BelowAverage(payer);
   return (below ? waiting_below_ : waiting_) != 0 || !Fits(bytes, below) ||
          Slowdown(bytes, payer) > absl::ZeroDuration();

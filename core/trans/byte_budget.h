@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
@@ -15,7 +16,8 @@
 
 namespace h2bd {
 
-// What one payer (a disk) holds of a budget. Belongs to the payer.
+// What one payer (a disk) holds of a budget. Belongs to the payer; the budget's lock guards
+// changes.
 class BudgetAccount {
  public:
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
@@ -23,6 +25,7 @@ class BudgetAccount {
  private:
   friend class ByteBudget;
   std::atomic<uint64_t> bytes_{0};
+  std::atomic<bool> aside_{false};
 };
 
 // From `start` on cycles run. From halfway between `start` and `limit` on, whoever holds more than
@@ -50,7 +53,13 @@ class ByteBudget {
   // Takes `bytes` without waiting or failing, for what has been let in already.
   void ChargeUnchecked(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
   // Of what was charged, `payer` holds `bytes` more (or less).
-  void Attribute(BudgetAccount& payer, int64_t bytes);
+  void Attribute(BudgetAccount& payer, int64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  // No cycle can free what this payer holds: it does not count for the others any more. All such
+  // payers together may hold `limit` besides; beyond that they get kResourceExhausted and never
+  // wait. TakeBack ends it.
+  void SetAside(BudgetAccount& payer) ABSL_LOCKS_EXCLUDED(mu_);
+  void TakeBack(BudgetAccount& payer) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t aside() const { return aside_.load(std::memory_order_relaxed); }
   // Gives bytes back, of `payer` where they were attributed, and wakes waiters.
   void Release(uint64_t bytes, BudgetAccount* payer = nullptr) ABSL_LOCKS_EXCLUDED(mu_);
   // A cycle has made `bytes` durable in `took`: how fast memory becomes free.
@@ -79,6 +88,8 @@ class ByteBudget {
       ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status AwaitRoom(uint64_t bytes, absl::Time deadline, const BudgetAccount* payer)
       ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status ChargeAside(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AttributeLocked(BudgetAccount& payer, int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void PressIfAbove(uint64_t used);
 
   const uint64_t limit_;
@@ -90,7 +101,10 @@ class ByteBudget {
   mutable absl::Mutex mu_;
   std::atomic<uint64_t> used_{0};
   std::atomic<uint64_t> payers_{0};  // that hold anything
+  std::atomic<uint64_t> aside_{0};
   std::atomic<uint64_t> waiting_{0}, waiting_below_{0};
+  // Who waits, first come first; an entry is the address of something of its own.
+  std::deque<const void*> queue_ ABSL_GUARDED_BY(mu_), queue_below_ ABSL_GUARDED_BY(mu_);
   std::atomic<double> seconds_per_byte_;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);
   LatencyHistogram waits_, slowdowns_;

@@ -55,7 +55,6 @@ HeaderRing::HeaderRing(DeviceSet& devices, const VolumeSet& set, Logger& logger)
       shadow_(ShadowPlace(*set.header)),
       slot_zero_whole_(!set.from_shadow),
       shadow_whole_(set.shadow != nullptr && SameBytes(*set.shadow, *set.header)) {
-  volu_size_ = set.header->volu_size;
   if (shadow_.has_value()) shadow_header_ = std::make_unique<VolumeData>(*set.header);
   for (const HeaderProbe& probe : set.root_probes) {
     if (!probe.present) continue;
@@ -73,15 +72,9 @@ HeaderRing::HeaderRing(DeviceSet& devices, const VolumeSet& set, Logger& logger)
 }
 
 std::optional<int> HeaderRing::UnreadSlotThatMayBeNewest() const {
-  const auto is_in = [](const std::vector<int>& slots, int slot) {
-    return std::find(slots.begin(), slots.end(), slot) != slots.end();
-  };
-  for (int slot = NextHeaderSlot(confirmed_slot_, volu_size_); slot != confirmed_slot_;
-       slot = NextHeaderSlot(slot, volu_size_)) {
-    if (is_in(unread_slots_, slot)) return slot;
-    if (!is_in(damaged_slots_, slot)) return std::nullopt;  // an older header: nothing follows it
-  }
-  return std::nullopt;
+  // The order of the slots proves nothing: a slot that fails is passed over.
+  if (unread_slots_.empty()) return std::nullopt;
+  return unread_slots_.front();
 }
 
 bool HeaderRing::MustInvalidate(const HeaderProbe& probe, uint64_t volu_size) const {

@@ -56,9 +56,8 @@ class HeaderRing {
   };
   absl::StatusOr<int> Publish(const VolumeData& header, PublishTimes* times);
 
-  // A slot that could not be read at open and that may hold a header newer than the chosen one,
-  // which somebody was told is durable: the first in the order of publishing after the chosen slot
-  // that is not plainly damaged. The fence would make that header invalid.
+  // A slot that could not be read at open: it may hold a header newer than the chosen one, which
+  // somebody was told is durable. The fence would make that header invalid.
   std::optional<int> UnreadSlotThatMayBeNewest() const;
 
   int confirmed_slot() const { return confirmed_slot_; }
@@ -108,7 +107,6 @@ class HeaderRing {
   std::unique_ptr<VolumeData> shadow_header_;  // what the shadow holds, once fenced
   std::vector<int> damaged_slots_;             // unread ones among them
   std::vector<int> unread_slots_;
-  uint64_t volu_size_ = 0;  // at open
   std::vector<RingEntry> entries_;
   std::array<int, kVolumeHeaderSlots> failures_{};   // of each slot since the last success
   std::array<bool, kVolumeHeaderSlots> given_up_{};  // not written while there is another slot

@@ -206,6 +206,21 @@ VolumeSet MakeSet(std::vector<Candidate> members) {
   return set;
 }
 
+// Sector 0 ends with its own CRC, so whatever valid sector 0 stands in front, the CRC over the
+// whole header is the same: a write that was torn behind the first sector passes all three, if
+// nothing but the freemap has changed. The ids tell (I-05).
+absl::Status CheckIsOfOneWrite(const VolumeData& header) {
+  for (const auto* blockset : {&header.sroot_blockset, &header.freemap_blockset}) {
+    for (const Blockref& bref : *blockset) {
+      if (bref.empty() || bref.mirror_tid <= header.mirror_tid) continue;
+      return absl::DataLossError(absl::StrCat("torn header: mirror_tid is ", header.mirror_tid.v,
+                                              ", but it names ", Describe(bref), " of ",
+                                              bref.mirror_tid.v));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device) {
@@ -229,6 +244,7 @@ std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device) {
     if (!probe.status.ok()) continue;
     probe.header = std::make_unique<VolumeData>(LoadAs<VolumeData>(raw.span()));
     probe.status = CheckVolumeHeader(*probe.header);
+    if (probe.status.ok()) probe.status = CheckIsOfOneWrite(*probe.header);
   }
   return probes;
 }

@@ -241,7 +241,7 @@ VolumeStatus Volume::GetStatus() {
     status.failure = v.commit->failure();
   }
   status.opseq = v.gate->opseq();
-  status.dirty_bytes = v.budget->used();
+  status.dirty_bytes = v.budget->used() + v.budget->aside();
   status.dirty_limit_bytes = v.budget->limit();
   status.cached_block_bytes = v.cache->bytes();
   status.cached_chain_bytes = v.chains->bytes();
@@ -270,7 +270,7 @@ void Volume::Describe(MetricVisitor& visitor) const {
   visitor.OnHistogram("h2bd_cut_hold_seconds", "Time for which a cut held up new operations.", {},
                       v.gate->cut_hold());
   gauge("h2bd_dirty_bytes", "Memory of acknowledged data that is not durable yet.",
-        static_cast<double>(v.budget->used()));
+        static_cast<double>(v.budget->used() + v.budget->aside()));
   gauge("h2bd_dirty_limit_bytes", "Dirty bytes above which writers wait.",
         static_cast<double>(v.budget->limit()));
   gauge("h2bd_dirty_inodes", "Disks with changes that no confirmed header has.",

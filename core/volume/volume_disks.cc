@@ -308,7 +308,7 @@ absl::Status Volume::DeleteDisk(const DiskName& name) {
   H2_RETURN_IF_ERROR(v.CheckOpen());
   v.names->Remove(apply.generation(), *pfs, entry);
   if (!disk.ok()) {
-    apply.Number();
+    pfs->NoteChange(apply.Number());
     v.commit->Request();
     return absl::OkStatus();
   }

@@ -130,8 +130,9 @@ absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,
     TransGate::Apply apply(*v.gate);
     H2_RETURN_IF_ERROR(v.CheckOpen());
     absl::MutexLock lock(&disk->mu());
-    // Again: it may have been deleted or shrunk while this call waited.
+    // Again: it may have been deleted or shrunk while this call waited, or staged on.
     H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+    H2_RETURN_IF_ERROR(v.transactions->CheckPlainChange(disk->id(), offset, length));
     admission.Spend(
         *disk, disk->ApplyWrite(apply.generation(), write, bound_size, v.env.clock->WallNow()));
     seq = apply.Number();
@@ -157,11 +158,14 @@ absl::StatusOr<OpSeq> Volume::WriteZeroes(const DiskRef& disk, uint64_t offset, 
   Impl::Admission admission(v);
   const uint64_t bound_size = disk->size_bytes();
   H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(), options.deadline,
-                                     {.space_reserve = true}));
+                                     {.space_reserve = true,
+                                      // What may heal a held disk must not wait for what it holds.
+                                      .memory_reserve = v.flusher->held().contains(disk->id())}));
   TransGate::Apply apply(*v.gate);
   H2_RETURN_IF_ERROR(v.CheckOpen());
   absl::MutexLock lock(&disk->mu());
   H2_RETURN_IF_ERROR(disk->CheckRange(offset, length));
+  H2_RETURN_IF_ERROR(v.transactions->CheckPlainChange(disk->id(), offset, length));
   admission.Spend(*disk, disk->ApplyZeroes(apply.generation(), offset, length, bound_size,
                                            v.env.clock->WallNow()));
   admission.Finish();

@@ -66,6 +66,8 @@ absl::Status Volume::TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
     if (!piece.empty()) std::memcpy(bytes.data() + at, piece.data(), piece.size());
     at += piece.size();
   }
+  // Under the lock a plain change is either before the staging or sees it.
+  absl::MutexLock lock(&disk->mu());
   return v.transactions->Stage(
       id, StagedWrite{disk->id(), offset, length,
                       std::make_shared<const AlignedBuffer>(std::move(bytes))});
@@ -75,6 +77,7 @@ absl::Status Volume::TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offs
                                     const IoOptions&) {
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
+  absl::MutexLock lock(&disk->mu());
   return v.transactions->Stage(id, StagedWrite{disk->id(), offset, length, nullptr});
 }
 

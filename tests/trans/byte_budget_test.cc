@@ -114,6 +114,50 @@ TEST_F(ByteBudgetTest, OneChargeAboveTheLimitGoesThroughAlone) {
   EXPECT_EQ(budget_.Charge(1, kNow, &b_).code(), absl::StatusCode::kDeadlineExceeded);
 }
 
+// A payer that no cycle can relieve: the others do not notice, and it never waits.
+TEST_F(ByteBudgetTest, WhatIsSetAsideDoesNotCountForTheOthers) {
+  ASSERT_TRUE(Take(a_, kLimit));
+  std::thread waiting([&] {
+    EXPECT_EQ(budget_.Charge(kLimit / 2, absl::InfiniteFuture(), &b_), absl::OkStatus());
+    budget_.Attribute(b_, static_cast<int64_t>(kLimit / 2));
+  });
+  while (!budget_.has_waiters()) std::this_thread::yield();
+  budget_.SetAside(a_);
+  waiting.join();
+  EXPECT_EQ(budget_.used(), kLimit / 2);
+  EXPECT_EQ(budget_.aside(), kLimit);
+  EXPECT_EQ(budget_.Charge(1, absl::InfiniteFuture(), &a_).code(),
+            absl::StatusCode::kResourceExhausted);
+  budget_.Attribute(a_, -1000);  // a change that freed memory
+  budget_.Release(1000);
+  EXPECT_TRUE(Take(a_, 500));
+  EXPECT_EQ(budget_.aside(), kLimit - 500);
+  EXPECT_EQ(budget_.used(), kLimit / 2);
+  budget_.TakeBack(a_);
+  EXPECT_EQ(budget_.used(), kLimit / 2 + kLimit - 500);
+  EXPECT_EQ(budget_.aside(), 0u);
+  budget_.Release(kLimit - 500, &a_);
+  budget_.Release(kLimit / 2, &b_);
+  EXPECT_EQ(budget_.used(), 0u);
+}
+
+// First come, first served: a small charge does not take what a large one waits for.
+TEST_F(ByteBudgetTest, NewcomersWaitBehindThoseWhoWait) {
+  ASSERT_TRUE(Take(a_, kLimit));
+  std::atomic<bool> large_came{false};
+  std::thread large([&] {
+    EXPECT_EQ(budget_.Charge(kLimit / 2, absl::InfiniteFuture()), absl::OkStatus());
+    large_came = true;
+  });
+  while (!budget_.has_waiters()) std::this_thread::yield();
+  budget_.Release(kLimit / 4, &a_);
+  EXPECT_EQ(budget_.Charge(1, absl::Now() + absl::Milliseconds(20)).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(large_came);
+  budget_.Release(kLimit / 4, &a_);
+  large.join();
+}
+
 TEST_F(ByteBudgetTest, CloseWakesWhoWaits) {
   ASSERT_TRUE(Take(a_, kLimit));
   std::thread waiting([&] {

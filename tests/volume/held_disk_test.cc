@@ -177,6 +177,41 @@ TEST_F(HeldDisk, ItDoesNotFillTheMemoryOfAllOthers) {
   EXPECT_EQ(SyncCode(b_), absl::StatusCode::kOk);
 }
 
+// Also when the disk had all the memory before anybody knew of the damage.
+TEST_F(HeldDisk, WhatItHadTakenBeforeIsSetAside) {
+  Prepare(/*damage_table=*/true);
+  VolumeOptions options = ManualOptions();
+  options.dirty_limit_bytes = 4 * kMiB;
+  for (DiskRef* disk : {&a_, &b_, &c_}) disk->reset();
+  volume_.reset();
+  volume_ = *OpenOn(*device_, options);
+  a_ = *volume_->OpenDisk({"", "a"});
+  b_ = *volume_->OpenDisk({"", "b"});
+  IoOptions soon;
+  const auto write = [&](const DiskRef& disk, uint64_t at, uint64_t bytes) {
+    soon.deadline = absl::Now() + absl::Milliseconds(20);
+    const std::string text(bytes, 'x');
+    return volume_->Write(disk, at, AsBytes(text), soon).status();
+  };
+  uint64_t at = 0;
+  while (write(a_, at, 64 * kKiB).ok()) at += 64 * kKiB;
+  EXPECT_EQ(SyncCode(a_), absl::StatusCode::kDataLoss);
+  for (uint64_t i = 0; i < 40; ++i) {
+    EXPECT_EQ(write(b_, i * kMiB, 512 * kKiB), absl::OkStatus());
+    EXPECT_EQ(SyncCode(b_), absl::StatusCode::kOk);
+  }
+  absl::Status refused;
+  while (refused.ok()) refused = write(a_, at += 64 * kKiB, 64 * kKiB);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  EXPECT_LE(volume_->GetStatus().dirty_bytes, options.dirty_limit_bytes);
+  const uint64_t reserved = volume_->GetStatus().space.reserved_bytes;
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(volume_->Discard(a_, 0, kBytes, {}).ok());
+  EXPECT_LT(volume_->GetStatus().space.reserved_bytes, reserved + kMiB);
+  EXPECT_EQ(SyncCode(nullptr), absl::StatusCode::kOk) << "the discard has healed it";
+  EXPECT_EQ(volume_->GetStatus().dirty_bytes, 0u);
+  EXPECT_EQ(volume_->GetStatus().space.reserved_bytes, 0u);
+}
+
 TEST_F(HeldDisk, DiscardingTheRangeOfADamagedTableRepairsIt) {
   Prepare(/*damage_table=*/true);
   HoldA();
