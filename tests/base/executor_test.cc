@@ -39,10 +39,12 @@ TEST(ParallelFor, KeepsTheOrderWithOneWorker) {
 
 // Spec 04 section 10, h2bd_flush_worker_busy_seconds_total.
 TEST(ThreadPool, CountsHowLongEachWorkerRunsTasks) {
+  // Before the pool: its tasks use them until it has joined its threads.
+  absl::Notification stay, stays, looked;
+  std::vector<absl::Duration> times;
   ThreadPool pool("test", 2);
   EXPECT_EQ(pool.BusyTimes(), std::vector<absl::Duration>(2, absl::ZeroDuration()));
   // One worker stays in its task until the end, so all others are the other one's.
-  absl::Notification stay, stays;
   pool.Schedule([&] {
     stays.Notify();
     stay.WaitForNotification();
@@ -54,8 +56,6 @@ TEST(ThreadPool, CountsHowLongEachWorkerRunsTasks) {
     while (SystemClock().MonotonicNow() - began < worked) {
     }
   });
-  std::vector<absl::Duration> times;
-  absl::Notification looked;
   pool.Schedule([&] {
     times = pool.BusyTimes();
     looked.Notify();
