@@ -350,9 +350,7 @@ absl::Status Flusher::PublishHeader(Cycle& cycle) {
     cycle.sync.header_slot = *slot;
     return absl::OkStatus();
   }
-  // No time for a barrier: it was the write that failed.
-  const FlushPhase failed =
-      times.barrier2 > absl::ZeroDuration() ? FlushPhase::kBarrier2 : FlushPhase::kHeader;
+  const FlushPhase failed = times.barrier_failed ? FlushPhase::kBarrier2 : FlushPhase::kHeader;
   metrics_.CountError(failed, slot.status());
   return Annotate(slot.status(), "publishing the volume header");
 }

@@ -158,7 +158,10 @@ absl::Status HeaderRing::WriteCopy(const Place& place, const VolumeData& header,
   if (times != nullptr) times->header += written - began;
   H2_RETURN_IF_ERROR(status);
   status = devices_.root().Sync();
-  if (times != nullptr) times->barrier2 += SystemClock().MonotonicNow() - written;
+  if (times != nullptr) {
+    times->barrier2 += SystemClock().MonotonicNow() - written;
+    times->barrier_failed = !status.ok();
+  }
   H2_RETURN_IF_ERROR(status);
 
   std::erase_if(entries_, [&](const RingEntry& entry) {

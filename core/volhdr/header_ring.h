@@ -53,6 +53,7 @@ class HeaderRing {
   // with reason READ_ONLY_FAILSTOP when none is left.
   struct PublishTimes {
     absl::Duration header, barrier2;  // barrier2 is zero when no barrier was tried
+    bool barrier_failed = false;      // after an error: it was a barrier, not a write
   };
   absl::StatusOr<int> Publish(const VolumeData& header, PublishTimes* times);
 
