@@ -181,10 +181,11 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
   for (const DiskFlush& flush : cycle.disks) {
     if (!faults.contains(flush.disk->id())) Pin(flush);
   }
-  return HoldFaulty(cycle, faults);
+  HoldFaulty(cycle, faults);
+  return absl::OkStatus();
 }
 
-absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) {
+void Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) {
   std::vector<std::shared_ptr<Disk>> tried;
   for (const DiskFlush& flush : cycle.disks) tried.push_back(flush.disk);
   for (const std::shared_ptr<Disk>& disk : held_.Settle(tried, faults)) {
@@ -205,7 +206,6 @@ absl::Status Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) 
     if (!faults.contains(disk->id()) || disk->inode().bref().data_off.radix() != 0) continue;
     carried_names_.touched.emplace_back(&disk->pfs(), disk->shared_inode());
   }
-  return absl::OkStatus();
 }
 
 void Flusher::Pin(const DiskFlush& flush) {

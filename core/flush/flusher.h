@@ -102,7 +102,7 @@ class Flusher {
   absl::Status FlushInodes(Cycle& cycle);
   // Data of all disks of the cycle into their trees; damaged disks are held.
   absl::Status StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<DiskId>& removed);
-  absl::Status HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults);
+  void HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults);
   // The generation leaves the disk; what it holds stays taken until the header is confirmed.
   void Pin(const DiskFlush& flush);
   // An inode whose tree or meta data this cycle (or an aborted one) has changed.

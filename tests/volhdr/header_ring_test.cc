@@ -285,6 +285,31 @@ TEST_F(HeaderRingTest, AFailedPublishTriesTheSameSlotThenTheNextButNeverTheConfi
   }
 }
 
+// An entry leaves only with the barrier after the zeros: from then on the copies of the freemap
+// that the unknown header names may be overwritten, so no loss of power may bring it back (I-28).
+TEST_F(HeaderRingTest, AZeroedSlotStaysZeroWhateverPowerTakes) {
+  Format(8 * kGiB);
+  OpenAndFence();
+  PublishSlots(17, 1);
+  const SparseImage base = memory_->Snapshot();
+  const size_t from = log_.size();
+  point_.Reset(FailSlot(2, FaultPlan::Effect::kWhole));  // it reaches the media, and nobody knows
+  EXPECT_FALSE(Publish(18).ok());
+  EXPECT_FALSE(Publish(19).ok());
+  point_.Reset({.fail_at = 0});
+  ASSERT_EQ(*Publish(20), 3);
+  ASSERT_THAT(Tids(false), IsEmpty());
+  const std::vector<IoEvent> all = log_.events();
+  const std::vector<IoEvent> events(all.begin() + static_cast<ptrdiff_t>(from), all.end());
+  CrashStates states({base}, events);
+  states.AdvanceTo(events.size());
+  EXPECT_EQ(states.pending(), 0u) << "a write that no barrier covers";
+  SeededRandom rng(TestSeed());
+  AlignedBuffer head(4096);
+  states.Draw(rng).front().Read(HeaderSlotOffset(2).v, head.span());
+  EXPECT_TRUE(IsAllZero(head.span()));
+}
+
 // Each header that may be there keeps its copies of the freemap, of which there are eight: what
 // fails must not add up over many publishes (F-210b, L-4).
 TEST_F(HeaderRingTest, UnknownHeadersDoNotAddUp) {
