@@ -14,10 +14,9 @@ namespace {
 constexpr uint64_t kDiskBytes = 400 * 1000;  // not a multiple of a block
 
 // Sits above the recorder and breaks one rule of the commit protocol.
-class MutantDevice final : public BlockDevice {
+class MutantDevice final : public BorrowedDevice {
  public:
-  MutantDevice(BlockDevice& inner, Mutant mutant) : inner_(inner), mutant_(mutant) {}
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
+  MutantDevice(BlockDevice& inner, Mutant mutant) : BorrowedDevice(inner), mutant_(mutant) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     if (IsHeader(off, from)) {
       header_is_last_ = true;
@@ -31,17 +30,12 @@ class MutantDevice final : public BlockDevice {
     if (mutant_ == Mutant::kNoBarrierBeforeHeader && !after_header) return absl::OkStatus();
     return inner_.Sync();
   }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
   static bool IsHeader(ByteOff off, ConstByteSpan from) {
     return from.size() == kVolumeHeaderBytes && off.v % kVolumeHeaderSpacing == 0 &&
            off.v / kVolumeHeaderSpacing < kVolumeHeaderSlots;
   }
-  BlockDevice& inner_;
   const Mutant mutant_;
   bool header_is_last_ = false;
 };

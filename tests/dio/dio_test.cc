@@ -37,9 +37,9 @@ bool Holds(const absl::StatusOr<AlignedBuffer>& block, unsigned radix, int value
 }
 
 // Calls out in the middle of each transfer.
-class HookedDevice final : public BlockDevice {
+class HookedDevice final : public BorrowedDevice {
  public:
-  explicit HookedDevice(BlockDevice& inner) : inner_(inner) {}
+  explicit HookedDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     const absl::Status status = inner_.Read(off, into);
     if (on_read) on_read();
@@ -50,16 +50,8 @@ class HookedDevice final : public BlockDevice {
     if (on_write) on_write(off, from);
     return status;
   }
-  absl::Status Sync() override { return inner_.Sync(); }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
   std::function<void(ByteOff, ConstByteSpan)> on_write;  // set while nothing is queued
   std::function<void()> on_read;
-
- private:
-  BlockDevice& inner_;
 };
 
 // Memory, recorded, under a device that can fail, under one that can call out.

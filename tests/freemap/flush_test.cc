@@ -9,25 +9,19 @@ namespace h2bd {
 namespace {
 
 // Fails the n-th write from Arm on, and every later one.
-class FailingDevice final : public BlockDevice {
+class FailingDevice final : public BorrowedDevice {
  public:
-  explicit FailingDevice(BlockDevice& inner) : inner_(inner) {}
+  explicit FailingDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   void Arm(int fail_at) { left_ = fail_at; }
   bool failed() const { return left_ <= 0; }
 
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     if (--left_ <= 0) return absl::UnavailableError("injected");
     return inner_.Write(off, from);
   }
-  absl::Status Sync() override { return inner_.Sync(); }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return false; }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   int left_ = 1 << 30;
 };
 

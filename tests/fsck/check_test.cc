@@ -161,22 +161,16 @@ TEST_F(CheckTest, TheSameDeviceTwiceAndNoneAtAll) {
 }
 
 // Fails reads that touch one place.
-class BadSector final : public BlockDevice {
+class BadSector final : public BorrowedDevice {
  public:
-  BadSector(BlockDevice& inner, uint64_t off) : inner_(inner), off_(off) {}
+  BadSector(BlockDevice& inner, uint64_t off) : BorrowedDevice(inner), off_(off) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     if (off.v <= off_ && off_ < off.v + into.size()) return absl::UnavailableError("bad sector");
     return inner_.Read(off, into);
   }
-  absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
-  absl::Status Sync() override { return inner_.Sync(); }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return true; }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   const uint64_t off_;
 };
 

@@ -23,22 +23,15 @@
 namespace h2bd {
 
 // Lets a test hold back, or fail, the barriers of a device; reads and writes pass.
-class BarrierDevice final : public BlockDevice {
+class BarrierDevice final : public BorrowedDevice {
  public:
-  explicit BarrierDevice(BlockDevice& inner) : inner_(inner) {}
+  explicit BarrierDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   void Hold(bool hold) ABSL_LOCKS_EXCLUDED(mu_);
   void Break() ABSL_LOCKS_EXCLUDED(mu_);
 
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
-  absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
   absl::Status Sync() override ABSL_LOCKS_EXCLUDED(mu_);
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   absl::Mutex mu_;
   bool held_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;

@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/base/random.h"
 #include "core/device/block_device.h"
+#include "tests/support/memory_device.h"
 
 namespace h2bd {
 
@@ -135,41 +136,30 @@ class SimLogger final : public Logger {
 };
 
 // Does what it is told, and says that it failed when it was told to.
-class LyingDevice final : public BlockDevice {
+class LyingDevice final : public BorrowedDevice {
  public:
-  explicit LyingDevice(BlockDevice& inner) : inner_(inner) {}
+  explicit LyingDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   void FailNext() { fail_next_ = true; }
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
   absl::Status Outcome();
-  BlockDevice& inner_;
   bool fail_next_ = false;
 };
 
 // A device whose calls fail, yield and die as the world says. `inner` is a RecordingDevice over
 // `below`, so that the record knows what failed.
-class SimDevice final : public BlockDevice {
+class SimDevice final : public BorrowedDevice {
  public:
   SimDevice(BlockDevice& inner, LyingDevice& below, SimWorld& world)
-      : inner_(inner), below_(below), world_(world) {}
+      : BorrowedDevice(inner), below_(below), world_(world) {}
   absl::Status Read(ByteOff off, ByteSpan into) override;
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
   absl::Status Failure(absl::string_view call) const;
-  BlockDevice& inner_;
   LyingDevice& below_;
   SimWorld& world_;
 };

@@ -67,20 +67,14 @@ class IoLog {
 
 // Passes everything on to `inner`, and logs writes and successful Syncs. Put a FaultDevice above
 // it, not below. Both arguments outlive it.
-class RecordingDevice final : public BlockDevice {
+class RecordingDevice final : public BorrowedDevice {
  public:
   RecordingDevice(BlockDevice& inner, IoLog& log, int device)
-      : inner_(inner), log_(log), device_(device) {}
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
+      : BorrowedDevice(inner), log_(log), device_(device) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   IoLog& log_;
   const int device_;
 };

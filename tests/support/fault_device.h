@@ -5,7 +5,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "core/device/block_device.h"
+#include "tests/support/memory_device.h"
 
 namespace h2bd {
 
@@ -54,19 +54,14 @@ class FaultPoint {
 // Batches are taken apart, so that each of their transfers counts. Put it above a RecordingDevice:
 // then the log holds what truly reached the device. Thread-safe as far as `inner` is; both
 // arguments outlive it.
-class FaultDevice final : public BlockDevice {
+class FaultDevice final : public BorrowedDevice {
  public:
-  FaultDevice(BlockDevice& inner, FaultPoint& point) : inner_(inner), point_(point) {}
+  FaultDevice(BlockDevice& inner, FaultPoint& point) : BorrowedDevice(inner), point_(point) {}
   absl::Status Read(ByteOff off, ByteSpan into) override;
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   FaultPoint& point_;
 };
 

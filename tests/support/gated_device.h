@@ -4,29 +4,24 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "core/device/block_device.h"
+#include "tests/support/memory_device.h"
 
 namespace h2bd {
 
 // Holds reads before they return (they have read already), and Syncs before they begin.
 // Thread-safe; `inner` outlives it.
-class GatedDevice final : public BlockDevice {
+class GatedDevice final : public BorrowedDevice {
  public:
-  explicit GatedDevice(BlockDevice& inner) : inner_(inner) {}
+  explicit GatedDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     const absl::Status status = inner_.Read(off, into);
     reads_.Pass();
     return status;
   }
-  absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
   absl::Status Sync() override {
     syncs_.Pass();
     return inner_.Sync();
   }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
   class Gate {
    public:
@@ -64,7 +59,6 @@ class GatedDevice final : public BlockDevice {
   Gate& syncs() { return syncs_; }
 
  private:
-  BlockDevice& inner_;
   Gate reads_, syncs_;
 };
 

@@ -66,8 +66,8 @@ class MemoryDevice final : public BlockDevice {
 };
 
 // Passes every call on to a device that somebody else owns, so that a test keeps its MemoryDevice
-// when a Volume that owned the wrapper is gone.
-class BorrowedDevice final : public BlockDevice {
+// when a Volume that owned the wrapper is gone. Devices that misbehave override what they change.
+class BorrowedDevice : public BlockDevice {
  public:
   explicit BorrowedDevice(BlockDevice& inner) : inner_(inner) {}
   absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
@@ -79,7 +79,7 @@ class BorrowedDevice final : public BlockDevice {
   bool volatile_cache() const override { return inner_.volatile_cache(); }
   const std::string& name() const override { return inner_.name(); }
 
- private:
+ protected:
   BlockDevice& inner_;
 };
 

@@ -35,10 +35,9 @@ std::vector<int> HeaderWrites(const FaultWorld& world, size_t from) {
 }
 
 // Only writes of header slots, or only the barrier after such a write, fail from now on.
-class HeaderFaultDevice final : public BlockDevice {
+class HeaderFaultDevice final : public BorrowedDevice {
  public:
-  explicit HeaderFaultDevice(BlockDevice& inner) : inner_(inner) {}
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
+  explicit HeaderFaultDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     header_is_last_ = from.size() == kVolumeHeaderBytes && off.v % kVolumeHeaderSpacing == 0;
     if (header_is_last_) {
@@ -58,17 +57,12 @@ class HeaderFaultDevice final : public BlockDevice {
     }
     return inner_.Sync();
   }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
-  bool read_only() const override { return inner_.read_only(); }
-  const std::string& name() const override { return inner_.name(); }
 
   int fail_writes = 0, fail_barriers = 0;
   bool reaches_media = false;
   std::vector<int> tried;  // slots
 
  private:
-  BlockDevice& inner_;
   bool header_is_last_ = false;
 };
 

@@ -424,11 +424,10 @@ struct Script {
   bool Fails() { return ++calls >= fail_at && fail_at != 0; }
 };
 
-class ScriptedDevice final : public BlockDevice {
+class ScriptedDevice final : public BorrowedDevice {
  public:
   ScriptedDevice(BlockDevice& inner, size_t number, Script& script)
-      : inner_(inner), number_(number), script_(script) {}
-  absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
+      : BorrowedDevice(inner), number_(number), script_(script) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     if (script_.Fails()) return absl::UnavailableError("injected");
     script_.log.push_back(absl::StrCat("W", number_, "@", off.v));
@@ -439,13 +438,9 @@ class ScriptedDevice final : public BlockDevice {
     script_.log.push_back(absl::StrCat("S", number_));
     return inner_.Sync();
   }
-  uint64_t size_bytes() const override { return inner_.size_bytes(); }
-  uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return false; }
-  const std::string& name() const override { return inner_.name(); }
 
  private:
-  BlockDevice& inner_;
   const size_t number_;
   Script& script_;
 };
