@@ -14,9 +14,9 @@ namespace {
 constexpr uint64_t kDiskBytes = 400 * 1000;  // not a multiple of a block
 
 // Sits above the recorder and breaks one rule of the commit protocol.
-class MutantDevice final : public BorrowedDevice {
+class MutantDevice final : public ForwardingDevice {
  public:
-  MutantDevice(BlockDevice& inner, Mutant mutant) : BorrowedDevice(inner), mutant_(mutant) {}
+  MutantDevice(BlockDevice& inner, Mutant mutant) : ForwardingDevice(inner), mutant_(mutant) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     if (IsHeader(off, from)) {
       header_is_last_ = true;

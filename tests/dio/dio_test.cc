@@ -37,9 +37,9 @@ bool Holds(const absl::StatusOr<AlignedBuffer>& block, unsigned radix, int value
 }
 
 // Calls out in the middle of each transfer.
-class HookedDevice final : public BorrowedDevice {
+class HookedDevice final : public ForwardingDevice {
  public:
-  explicit HookedDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit HookedDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     const absl::Status status = inner_.Read(off, into);
     if (on_read) on_read();

@@ -9,9 +9,9 @@ namespace h2bd {
 namespace {
 
 // Fails the n-th write from Arm on, and every later one.
-class FailingDevice final : public BorrowedDevice {
+class FailingDevice final : public ForwardingDevice {
  public:
-  explicit FailingDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit FailingDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   void Arm(int fail_at) { left_ = fail_at; }
   bool failed() const { return left_ <= 0; }
 

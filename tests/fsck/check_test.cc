@@ -161,9 +161,9 @@ TEST_F(CheckTest, TheSameDeviceTwiceAndNoneAtAll) {
 }
 
 // Fails reads that touch one place.
-class BadSector final : public BorrowedDevice {
+class BadSector final : public ForwardingDevice {
  public:
-  BadSector(BlockDevice& inner, uint64_t off) : BorrowedDevice(inner), off_(off) {}
+  BadSector(BlockDevice& inner, uint64_t off) : ForwardingDevice(inner), off_(off) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     if (off.v <= off_ && off_ < off.v + into.size()) return absl::UnavailableError("bad sector");
     return inner_.Read(off, into);

@@ -23,9 +23,9 @@
 namespace h2bd {
 
 // Lets a test hold back, or fail, the barriers of a device; reads and writes pass.
-class BarrierDevice final : public BorrowedDevice {
+class BarrierDevice final : public ForwardingDevice {
  public:
-  explicit BarrierDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit BarrierDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   void Hold(bool hold) ABSL_LOCKS_EXCLUDED(mu_);
   void Break() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -136,9 +136,9 @@ class SimLogger final : public Logger {
 };
 
 // Does what it is told, and says that it failed when it was told to.
-class LyingDevice final : public BorrowedDevice {
+class LyingDevice final : public ForwardingDevice {
  public:
-  explicit LyingDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit LyingDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   void FailNext() { fail_next_ = true; }
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
@@ -150,10 +150,10 @@ class LyingDevice final : public BorrowedDevice {
 
 // A device whose calls fail, yield and die as the world says. `inner` is a RecordingDevice over
 // `below`, so that the record knows what failed.
-class SimDevice final : public BorrowedDevice {
+class SimDevice final : public ForwardingDevice {
  public:
   SimDevice(BlockDevice& inner, LyingDevice& below, SimWorld& world)
-      : BorrowedDevice(inner), below_(below), world_(world) {}
+      : ForwardingDevice(inner), below_(below), world_(world) {}
   absl::Status Read(ByteOff off, ByteSpan into) override;
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;

@@ -67,10 +67,10 @@ class IoLog {
 
 // Passes everything on to `inner`, and logs writes and successful Syncs. Put a FaultDevice above
 // it, not below. Both arguments outlive it.
-class RecordingDevice final : public BorrowedDevice {
+class RecordingDevice final : public ForwardingDevice {
  public:
   RecordingDevice(BlockDevice& inner, IoLog& log, int device)
-      : BorrowedDevice(inner), log_(log), device_(device) {}
+      : ForwardingDevice(inner), log_(log), device_(device) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;
 

@@ -54,9 +54,9 @@ class FaultPoint {
 // Batches are taken apart, so that each of their transfers counts. Put it above a RecordingDevice:
 // then the log holds what truly reached the device. Thread-safe as far as `inner` is; both
 // arguments outlive it.
-class FaultDevice final : public BorrowedDevice {
+class FaultDevice final : public ForwardingDevice {
  public:
-  FaultDevice(BlockDevice& inner, FaultPoint& point) : BorrowedDevice(inner), point_(point) {}
+  FaultDevice(BlockDevice& inner, FaultPoint& point) : ForwardingDevice(inner), point_(point) {}
   absl::Status Read(ByteOff off, ByteSpan into) override;
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override;

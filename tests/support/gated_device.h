@@ -10,9 +10,9 @@ namespace h2bd {
 
 // Holds reads before they return (they have read already), and Syncs before they begin.
 // Thread-safe; `inner` outlives it.
-class GatedDevice final : public BorrowedDevice {
+class GatedDevice final : public ForwardingDevice {
  public:
-  explicit GatedDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit GatedDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   absl::Status Read(ByteOff off, ByteSpan into) override {
     const absl::Status status = inner_.Read(off, into);
     reads_.Pass();

@@ -65,11 +65,11 @@ class MemoryDevice final : public BlockDevice {
   bool volatile_cache_ = true;
 };
 
-// Passes every call on to a device that somebody else owns, so that a test keeps its MemoryDevice
-// when a Volume that owned the wrapper is gone. Devices that misbehave override what they change.
-class BorrowedDevice : public BlockDevice {
+// Passes every call on to `inner`, which outlives it. Devices that misbehave override what they
+// change.
+class ForwardingDevice : public BlockDevice {
  public:
-  explicit BorrowedDevice(BlockDevice& inner) : inner_(inner) {}
+  ForwardingDevice(const ForwardingDevice&) = delete;
   absl::Status Read(ByteOff off, ByteSpan into) override { return inner_.Read(off, into); }
   absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
   absl::Status Sync() override { return inner_.Sync(); }
@@ -80,7 +80,15 @@ class BorrowedDevice : public BlockDevice {
   const std::string& name() const override { return inner_.name(); }
 
  protected:
+  explicit ForwardingDevice(BlockDevice& inner) : inner_(inner) {}
   BlockDevice& inner_;
+};
+
+// Lends a device, so that a test keeps its MemoryDevice when a Volume that owned the wrapper is
+// gone.
+class BorrowedDevice final : public ForwardingDevice {
+ public:
+  explicit BorrowedDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
 };
 
 }  // namespace h2bd

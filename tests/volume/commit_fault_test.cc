@@ -35,9 +35,9 @@ std::vector<int> HeaderWrites(const FaultWorld& world, size_t from) {
 }
 
 // Only writes of header slots, or only the barrier after such a write, fail from now on.
-class HeaderFaultDevice final : public BorrowedDevice {
+class HeaderFaultDevice final : public ForwardingDevice {
  public:
-  explicit HeaderFaultDevice(BlockDevice& inner) : BorrowedDevice(inner) {}
+  explicit HeaderFaultDevice(BlockDevice& inner) : ForwardingDevice(inner) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     header_is_last_ = from.size() == kVolumeHeaderBytes && off.v % kVolumeHeaderSpacing == 0;
     if (header_is_last_) {

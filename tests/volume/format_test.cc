@@ -424,10 +424,10 @@ struct Script {
   bool Fails() { return ++calls >= fail_at && fail_at != 0; }
 };
 
-class ScriptedDevice final : public BorrowedDevice {
+class ScriptedDevice final : public ForwardingDevice {
  public:
   ScriptedDevice(BlockDevice& inner, size_t number, Script& script)
-      : BorrowedDevice(inner), number_(number), script_(script) {}
+      : ForwardingDevice(inner), number_(number), script_(script) {}
   absl::Status Write(ByteOff off, ConstByteSpan from) override {
     if (script_.Fails()) return absl::UnavailableError("injected");
     script_.log.push_back(absl::StrCat("W", number_, "@", off.v));
