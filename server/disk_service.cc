@@ -60,13 +60,17 @@ absl::Status CheckDiskSize(uint64_t size) {
   return absl::OutOfRangeError(absl::StrCat("size_bytes: ", size, "; legal: 0 to ", kMaxDiskBytes));
 }
 
-absl::Status Create(Volume& volume, const v1::CreateDiskRequest& request,
+IoOptions IoUntil(const grpc::CallbackServerContext& context) {
+  return {.deadline = DeadlineOf(context)};
+}
+
+absl::Status Create(Volume& volume, const v1::CreateDiskRequest& request, const IoOptions& io,
                     v1::CreateDiskResponse& response) {
   DiskName name;
   H2_ASSIGN_OR_RETURN(name.pfs, ParsePfsName(request.parent()));
   H2_ASSIGN_OR_RETURN(name.path, ParseDiskId(request.disk_id()));
   H2_RETURN_IF_ERROR(CheckDiskSize(request.size_bytes()));
-  return Fill(volume.CreateDisk(name, {.size_bytes = request.size_bytes()}), response);
+  return Fill(volume.CreateDisk(name, {.size_bytes = request.size_bytes()}, io), response);
 }
 
 absl::Status List(Volume& volume, const v1::ListDisksRequest& request,
@@ -88,19 +92,19 @@ absl::Status List(Volume& volume, const v1::ListDisksRequest& request,
   return absl::OkStatus();
 }
 
-absl::Status Resize(Volume& volume, const v1::ResizeDiskRequest& request,
+absl::Status Resize(Volume& volume, const v1::ResizeDiskRequest& request, const IoOptions& io,
                     v1::ResizeDiskResponse& response) {
   H2_ASSIGN_OR_RETURN(const DiskName name, ParseDiskName(request.name()));
   H2_RETURN_IF_ERROR(CheckDiskSize(request.size_bytes()));
-  return Fill(volume.ResizeDisk(name, request.size_bytes()), response);
+  return Fill(volume.ResizeDisk(name, request.size_bytes(), io), response);
 }
 
-absl::Status Rename(Volume& volume, const v1::RenameDiskRequest& request,
+absl::Status Rename(Volume& volume, const v1::RenameDiskRequest& request, const IoOptions& io,
                     v1::RenameDiskResponse& response) {
   H2_ASSIGN_OR_RETURN(const DiskName from, ParseDiskName(request.name()));
   DiskName to{from.pfs, ""};
   H2_ASSIGN_OR_RETURN(to.path, ParseDiskId(request.new_disk_id()));
-  return Fill(volume.RenameDisk(from, to), response);
+  return Fill(volume.RenameDisk(from, to, io), response);
 }
 
 }  // namespace
@@ -140,7 +144,9 @@ grpc::ServerUnaryReactor* DiskServiceImpl::CreateDisk(grpc::CallbackServerContex
                                                       const v1::CreateDiskRequest* request,
                                                       v1::CreateDiskResponse* response) {
   return RunOnce(env_, Method::kCreateDisk, *context, *request, *response,
-                 [this, request, response] { return Create(env_.volume, *request, *response); });
+                 [this, context, request, response] {
+                   return Create(env_.volume, *request, IoUntil(*context), *response);
+                 });
 }
 
 grpc::ServerUnaryReactor* DiskServiceImpl::GetDisk(grpc::CallbackServerContext* context,
@@ -165,23 +171,28 @@ grpc::ServerUnaryReactor* DiskServiceImpl::ResizeDisk(grpc::CallbackServerContex
                                                       const v1::ResizeDiskRequest* request,
                                                       v1::ResizeDiskResponse* response) {
   return RunOnce(env_, Method::kResizeDisk, *context, *request, *response,
-                 [this, request, response] { return Resize(env_.volume, *request, *response); });
+                 [this, context, request, response] {
+                   return Resize(env_.volume, *request, IoUntil(*context), *response);
+                 });
 }
 
 grpc::ServerUnaryReactor* DiskServiceImpl::RenameDisk(grpc::CallbackServerContext* context,
                                                       const v1::RenameDiskRequest* request,
                                                       v1::RenameDiskResponse* response) {
   return RunOnce(env_, Method::kRenameDisk, *context, *request, *response,
-                 [this, request, response] { return Rename(env_.volume, *request, *response); });
+                 [this, context, request, response] {
+                   return Rename(env_.volume, *request, IoUntil(*context), *response);
+                 });
 }
 
 grpc::ServerUnaryReactor* DiskServiceImpl::DeleteDisk(grpc::CallbackServerContext* context,
                                                       const v1::DeleteDiskRequest* request,
                                                       v1::DeleteDiskResponse* response) {
-  return RunOnce(env_, Method::kDeleteDisk, *context, *request, *response, [this, request] {
-    const absl::StatusOr<DiskName> name = ParseDiskName(request->name());
-    return name.ok() ? env_.volume.DeleteDisk(*name) : name.status();
-  });
+  return RunOnce(
+      env_, Method::kDeleteDisk, *context, *request, *response, [this, context, request] {
+        const absl::StatusOr<DiskName> name = ParseDiskName(request->name());
+        return name.ok() ? env_.volume.DeleteDisk(*name, IoUntil(*context)) : name.status();
+      });
 }
 
 }  // namespace h2bd

@@ -147,19 +147,23 @@ class Volume {
 
   // --- disks
   // -----------------------------------------------------------------------------------------
-  // Changes are visible at once, and durable with the next cycle like any write.
+  // Changes are visible at once, and durable with the next cycle like any write. They may wait for
+  // memory and space as Write does.
 
-  absl::StatusOr<DiskInfo> CreateDisk(const DiskName& name, const CreateDiskOptions& options);
+  absl::StatusOr<DiskInfo> CreateDisk(const DiskName& name, const CreateDiskOptions& options,
+                                      const IoOptions& io = {});
   absl::StatusOr<DiskInfo> GetDisk(const DiskName& name);
   // Disks in the root directory of `pfs`, ordered by directory key. `page_size` 1..1000.
   // kInvalidArgument for a token that no ListDisks gave.
   absl::StatusOr<DiskList> ListDisks(const std::string& pfs, int page_size,
                                      const std::string& page_token);
-  absl::StatusOr<DiskInfo> ResizeDisk(const DiskName& name, uint64_t size_bytes);
+  absl::StatusOr<DiskInfo> ResizeDisk(const DiskName& name, uint64_t size_bytes,
+                                      const IoOptions& io = {});
   // Within one PFS. kAlreadyExists when the new name is taken.
-  absl::StatusOr<DiskInfo> RenameDisk(const DiskName& from, const DiskName& to);
+  absl::StatusOr<DiskInfo> RenameDisk(const DiskName& from, const DiskName& to,
+                                      const IoOptions& io = {});
   // Works on a full volume. Open handles give kNotFound from then on.
-  absl::Status DeleteDisk(const DiskName& name);
+  absl::Status DeleteDisk(const DiskName& name, const IoOptions& io = {});
 
   // A handle for I/O; cheap to copy. Calls give kNotFound once the disk is deleted. All handles
   // must be gone before the Volume is destroyed.

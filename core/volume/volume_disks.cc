@@ -188,8 +188,8 @@ absl::StatusOr<DiskList> Volume::ListDisks(const std::string& pfs_label, int pag
   return list;
 }
 
-absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
-                                            const CreateDiskOptions& options) {
+absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name, const CreateDiskOptions& options,
+                                            const IoOptions& io) {
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckWritable());
   H2_RETURN_IF_ERROR(CheckRootName(name));
@@ -197,7 +197,7 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
   H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
   H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture()));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline));
 
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, name.path));
@@ -230,7 +230,8 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name,
   return v.InfoOf(*disk, name.path);
 }
 
-absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_bytes) {
+absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_bytes,
+                                            const IoOptions& io) {
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckWritable());
   H2_RETURN_IF_ERROR(CheckDiskSize(size_bytes));
@@ -240,8 +241,8 @@ absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_
   const uint64_t bound_size = disk->size_bytes();
   const bool shrinks = size_bytes < bound_size;
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(),
-                                     absl::InfiniteFuture(), {.space_reserve = shrinks}));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::ZeroesBound(bound_size), disk.get(), io.deadline,
+                                     {.space_reserve = shrinks}));
   {
     TransGate::Apply apply(*v.gate);
     H2_RETURN_IF_ERROR(v.CheckOpen());
@@ -255,7 +256,8 @@ absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_
   return v.InfoOf(*disk, name.path);
 }
 
-absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName& to) {
+absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName& to,
+                                            const IoOptions& io) {
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckWritable());
   H2_RETURN_IF_ERROR(CheckRootName(from));
@@ -268,7 +270,7 @@ absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName
                                                    to.ToString(), ": a disk stays in its PFS"));
   }
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture()));
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline));
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, from.path));
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, to.path));
@@ -288,14 +290,14 @@ absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName
   return v.InfoOf(*disk, to.path);
 }
 
-absl::Status Volume::DeleteDisk(const DiskName& name) {
+absl::Status Volume::DeleteDisk(const DiskName& name, const IoOptions& io) {
   Impl& v = *impl_;
   H2_RETURN_IF_ERROR(v.CheckWritable());
   H2_RETURN_IF_ERROR(CheckRootName(name));
   H2_ASSIGN_OR_RETURN(Pfs* const pfs, v.FindPfs(name.pfs));
   H2_RETURN_IF_ERROR(v.CheckNotSnapshot(*pfs));
   Impl::Admission admission(v);
-  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, absl::InfiniteFuture(),
+  H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline,
                                      {.space_reserve = true, .memory_reserve = true}));
   absl::MutexLock one_change(&v.names_mu);
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, name.path));

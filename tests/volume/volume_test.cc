@@ -435,6 +435,26 @@ TEST_F(VolumeTest, WritersWaitForMemoryAndTheirDeadlineIsHonoured) {
   EXPECT_TRUE(volume_->Write(disk, kMiB, AsBytes(block), soon).ok());
 }
 
+TEST_F(VolumeTest, ChangesOfNamesAndSizesHonourTheirDeadline) {
+  VolumeOptions options = ManualOptions();
+  options.dirty_limit_bytes = kMiB;
+  Open(options);
+  DiskRef disk = Create("vm1", 64 * kMiB);
+  Sync();
+  // As much as fits.
+  for (uint64_t at = 0;; at += 4 * kKiB) {
+    const IoOptions soon{.deadline = absl::Now() + absl::Milliseconds(20)};
+    if (!volume_->Write(disk, at, AsBytes(std::string(512, 'x')), soon).ok()) break;
+  }
+  const IoOptions soon{.deadline = absl::Now() + absl::Milliseconds(20)};
+  constexpr absl::StatusCode kLate = absl::StatusCode::kDeadlineExceeded;
+  EXPECT_EQ(volume_->CreateDisk({"", "vm2"}, {kMiB}, soon).status().code(), kLate);
+  EXPECT_EQ(volume_->RenameDisk({"", "vm1"}, {"", "vm3"}, soon).status().code(), kLate);
+  EXPECT_EQ(volume_->ResizeDisk({"", "vm1"}, kMiB, soon).status().code(), kLate);
+  EXPECT_EQ(volume_->GetDisk({"", "vm1"})->size_bytes, 64 * kMiB);
+  EXPECT_EQ(volume_->DeleteDisk({"", "vm1"}, soon), absl::OkStatus()) << "it needs no memory";
+}
+
 // Zeros for a part of a block are kept in memory until the next cycle as any other bytes are, and
 // so are holes.
 TEST_F(VolumeTest, WritersOfZeroesWaitForMemory) {
