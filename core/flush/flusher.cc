@@ -12,10 +12,10 @@ struct Flusher::Cycle {
   absl::Duration began;  // monotonic
   absl::Time began_wall;
   uint64_t data_blocks_before = 0, data_bytes_before = 0;
+  bool retry_unavailable = false;
   FlushTids tids;
   TransGate::Cut cut;
   std::vector<DiskFlush> disks;
-  std::vector<Blockref> changed_roots;
   std::array<Blockref, 4> sroot_blockset{};
   Freemap::Flushed freemap;
   std::unique_ptr<VolumeData> image;
@@ -57,8 +57,9 @@ absl::Status Flusher::Phase(Cycle& cycle, FlushPhase phase, Body body) {
   return Annotate(status, absl::StrCat("flush phase ", Name(phase)));
 }
 
-CycleResult Flusher::RunCycle(CycleReason reason) {
+CycleResult Flusher::RunCycle(CycleReason reason, bool retry_unavailable) {
   Cycle cycle;
+  cycle.retry_unavailable = retry_unavailable;
   cycle.began = parts_.clock.MonotonicNow();
   if (!failure_.ok()) return Failed(cycle, failure_, /*fail_stop=*/true);
   cycle.began_wall = parts_.clock.WallNow();
@@ -143,7 +144,9 @@ absl::Status Flusher::Cut(Cycle& cycle) {
     if (std::find(disks.begin(), disks.end(), disk) == disks.end())
       disks.push_back(std::move(disk));
   };
-  for (std::shared_ptr<Disk>& disk : held_.ToTryAgain(disks)) add(std::move(disk));
+  for (std::shared_ptr<Disk>& disk : held_.ToTryAgain(disks, cycle.retry_unavailable)) {
+    add(std::move(disk));
+  }
   for (std::shared_ptr<Disk>& disk : std::exchange(carried_disks_, {})) add(std::move(disk));
   for (std::shared_ptr<Disk>& disk : disks) {
     std::shared_ptr<const DirtyGeneration> frozen = disk->Freeze(cycle.cut.frozen);
@@ -188,7 +191,8 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
 void Flusher::HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults) {
   std::vector<std::shared_ptr<Disk>> tried;
   for (const DiskFlush& flush : cycle.disks) tried.push_back(flush.disk);
-  for (const std::shared_ptr<Disk>& disk : held_.Settle(tried, faults)) {
+  for (const std::shared_ptr<Disk>& disk :
+       held_.Settle(tried, faults, last_published().durable_opseq)) {
     parts_.budget.SetAside(disk->memory_account());
     metrics_.CountError(FlushPhase::kInodes, faults.at(disk->id()));
     parts_.logger.Error(
@@ -276,7 +280,6 @@ absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
     if (!pfs->root().modified()) continue;
     absl::StatusOr<Inode::Flushed> flushed = pfs->Flush(cycle.tids, parts_.executor);
     if (!flushed.ok()) return Annotate(flushed.status(), absl::StrCat("PFS ", pfs->label()));
-    cycle.changed_roots.push_back(flushed->bref);
   }
   return absl::OkStatus();
 }
@@ -284,10 +287,10 @@ absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
 absl::Status Flusher::FlushSuperRoot(Cycle& cycle) {
   // A root that an aborted cycle has flushed already is not modified any more, but the super-root
   // may not know its blockref: hand in all of them, unchanged ones cost nothing.
-  cycle.changed_roots.clear();
-  for (Pfs* pfs : parts_.pfses.all()) cycle.changed_roots.push_back(pfs->root().bref());
-  H2_ASSIGN_OR_RETURN(cycle.sroot_blockset, parts_.pfses.FlushSuperRoot(
-                                                cycle.tids, cycle.changed_roots, parts_.executor));
+  std::vector<Blockref> roots;
+  for (Pfs* pfs : parts_.pfses.all()) roots.push_back(pfs->root().bref());
+  H2_ASSIGN_OR_RETURN(cycle.sroot_blockset,
+                      parts_.pfses.FlushSuperRoot(cycle.tids, roots, parts_.executor));
   return absl::OkStatus();
 }
 

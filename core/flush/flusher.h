@@ -78,7 +78,8 @@ class Flusher {
   // `header` is the header on media, of which the next one is made.
   Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid);
 
-  CycleResult RunCycle(CycleReason reason);
+  // `retry_unavailable`: disks that are held because their device failed to read are tried again.
+  CycleResult RunCycle(CycleReason reason, bool retry_unavailable);
   // Disks that cycles leave out because something of them is damaged.
   const HeldDisks& held() const { return held_; }
 

@@ -30,17 +30,17 @@ void GroupCommit::SyncTo(OpSeq target, Done done, bool fresh) {
   {
     Waiter waiter{target, clock_.MonotonicNow(), std::move(done)};
     absl::ReleasableMutexLock lock(&mu_);
-    if (!failure_.ok()) {
-      const absl::Status failure = failure_;
-      lock.Release();
-      Answer(waiter, failure);
-      return;
-    }
     if (target <= durable_ && !fresh) {
       SyncResult durable_already = flusher_.last_published();
       durable_already.durable_opseq = durable_;
       lock.Release();
       Answer(waiter, durable_already);
+      return;
+    }
+    if (!failure_.ok()) {
+      const absl::Status failure = failure_;
+      lock.Release();
+      Answer(waiter, failure);
       return;
     }
     if (stopping_) {
@@ -111,19 +111,28 @@ void GroupCommit::Work() {
 
 CycleResult GroupCommit::RunNow(CycleReason reason) {
   absl::MutexLock cycle(&cycle_mu_);
+  bool retry_held = false;
   {
     absl::MutexLock lock(&mu_);
     // What arrives from here on may be too late for the cut and asks for the next cycle.
     ++cycles_begun_;
     sync_wanted_ = false;
     pressure_ = false;
+    retry_held = RetriesHeld(reason);
   }
-  const CycleResult result = flusher_.RunCycle(reason);
-  Settle(result);
+  const CycleResult result = flusher_.RunCycle(reason, retry_held);
+  Settle(result, retry_held);
   return result;
 }
 
-void GroupCommit::Settle(const CycleResult& result) {
+bool GroupCommit::RetriesHeld(CycleReason reason) const {
+  if (reason == CycleReason::kClose || reason == CycleReason::kRequest) return true;
+  if (clock_.MonotonicNow() >= held_retry_at_) return true;
+  return std::any_of(waiters_.begin(), waiters_.end(),
+                     [](const Waiter& waiter) { return waiter.first_cycle != 0; });
+}
+
+void GroupCommit::Settle(const CycleResult& result, bool retried_held) {
   std::vector<Waiter> answered;
   bool failed_now = false;
   {
@@ -132,8 +141,12 @@ void GroupCommit::Settle(const CycleResult& result) {
       durable_ = std::max(durable_, result.cut);
       flusher_.metrics().durable_opseq.Set(static_cast<int64_t>(durable_.v));
     }
-    held_in_a_row_ = result.try_again ? held_in_a_row_ + 1 : 0;
-    if (result.try_again) held_retry_at_ = clock_.MonotonicNow() + Backoff(held_in_a_row_);
+    if (!result.try_again) {
+      held_in_a_row_ = 0;
+    } else if (retried_held || held_in_a_row_ == 0) {
+      ++held_in_a_row_;
+      held_retry_at_ = clock_.MonotonicNow() + Backoff(held_in_a_row_);
+    }
     if (result.status.ok()) {
       failed_in_a_row_ = 0;
     } else {

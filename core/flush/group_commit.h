@@ -64,7 +64,10 @@ class GroupCommit {
   bool ShouldWake() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How long the thread may sleep.
   absl::Duration NextDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Settle(const CycleResult& result) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the next cycle tries disks again that the device could not read: in their own time, so
+  // that the Syncs of others do not pay for each attempt, or because somebody asks for it.
+  bool RetriesHeld(CycleReason reason) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Settle(const CycleResult& result, bool retried_held) ABSL_LOCKS_EXCLUDED(mu_);
   void Answer(Waiter& waiter, const absl::StatusOr<SyncResult>& result);
 
   Flusher& flusher_;

@@ -16,13 +16,13 @@ absl::Status Because(const DiskId& other, const absl::Status& why) {
 void HeldDisks::Note(std::set<DiskGroup> groups) { groups_.merge(groups); }
 
 std::vector<std::shared_ptr<Disk>> HeldDisks::ToTryAgain(
-    std::span<const std::shared_ptr<Disk>> changed) const {
+    std::span<const std::shared_ptr<Disk>> changed, bool retry_unavailable) const {
   absl::MutexLock lock(&mu_);
   std::vector<std::shared_ptr<Disk>> all;
   bool wanted = false;
   for (const auto& [id, held] : held_) {
     all.push_back(held.disk);
-    wanted |= absl::IsUnavailable(held.why) || held.disk->deleted() ||
+    wanted |= (retry_unavailable && absl::IsUnavailable(held.why)) || held.disk->deleted() ||
               std::find(changed.begin(), changed.end(), held.disk) != changed.end();
   }
   if (!wanted) all.clear();
@@ -45,7 +45,7 @@ HeldDisks::Faults HeldDisks::WithGroups(Faults faults) const {
 }
 
 std::vector<std::shared_ptr<Disk>> HeldDisks::Settle(std::span<const std::shared_ptr<Disk>> tried,
-                                                     const Faults& faults) {
+                                                     const Faults& faults, OpSeq confirmed) {
   std::vector<std::shared_ptr<Disk>> fresh;
   {
     absl::MutexLock lock(&mu_);
@@ -56,7 +56,9 @@ std::vector<std::shared_ptr<Disk>> HeldDisks::Settle(std::span<const std::shared
         if (it != held_.end()) it->second.stored = true;
         continue;
       }
-      const bool is_new = held_.insert_or_assign(disk->id(), Held{disk, fault->second}).second;
+      const auto [held, is_new] = held_.try_emplace(disk->id(), Held{disk, {}, confirmed});
+      held->second.why = fault->second;
+      held->second.stored = false;
       if (is_new) fresh.push_back(disk);
     }
   }
@@ -72,24 +74,30 @@ void HeldDisks::Published() {
   std::erase_if(held_, [](const auto& entry) { return entry.second.stored; });
 }
 
-absl::Status HeldDisks::WhyAmong(std::span<const DiskId> disks) const {
+absl::Status HeldDisks::WhyAmong(std::span<const DiskId> disks, OpSeq seq) const {
   absl::MutexLock lock(&mu_);
   for (const DiskId& id : disks) {
     const auto it = held_.find(id);
-    if (it != held_.end()) return it->second.why;
+    if (it != held_.end() && it->second.durable < seq) return it->second.why;
   }
   return absl::OkStatus();
 }
 
-absl::Status HeldDisks::WhyIn(Key pfs) const {
+absl::Status HeldDisks::WhyIn(Key pfs, OpSeq seq) const {
   absl::MutexLock lock(&mu_);
-  const auto it = held_.lower_bound(DiskId{pfs, Inum(0)});
-  return it == held_.end() || it->first.pfs != pfs ? absl::OkStatus() : it->second.why;
+  for (auto it = held_.lower_bound(DiskId{pfs, Inum(0)}); it != held_.end() && it->first.pfs == pfs;
+       ++it) {
+    if (it->second.durable < seq) return it->second.why;
+  }
+  return absl::OkStatus();
 }
 
-absl::Status HeldDisks::WhyAny() const {
+absl::Status HeldDisks::WhyAny(OpSeq seq) const {
   absl::MutexLock lock(&mu_);
-  return held_.empty() ? absl::OkStatus() : held_.begin()->second.why;
+  for (const auto& [id, held] : held_) {
+    if (held.durable < seq) return held.why;
+  }
+  return absl::OkStatus();
 }
 
 bool HeldDisks::AnyUnavailable() const {

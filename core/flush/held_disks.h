@@ -28,25 +28,28 @@ class HeldDisks {
   // Transactions over several disks that the cycle has frozen.
   void Note(std::set<DiskGroup> groups);
   // The held disks that a cycle with these changed disks must try again: all or none, as they may
-  // hang together.
-  std::vector<std::shared_ptr<Disk>> ToTryAgain(
-      std::span<const std::shared_ptr<Disk>> changed) const ABSL_LOCKS_EXCLUDED(mu_);
+  // hang together. `retry_unavailable`: also because the device may read by now what it could not.
+  std::vector<std::shared_ptr<Disk>> ToTryAgain(std::span<const std::shared_ptr<Disk>> changed,
+                                                bool retry_unavailable) const
+      ABSL_LOCKS_EXCLUDED(mu_);
   // `faults`, and every disk that hangs together with one of them.
   Faults WithGroups(Faults faults) const;
   // `tried` were in the cycle; those in `faults` are held from now on, the others are stored.
-  // Returns the ones that are newly held.
+  // `confirmed`: up to here everything was durable that was not held before. Returns the ones that
+  // are newly held.
   std::vector<std::shared_ptr<Disk>> Settle(std::span<const std::shared_ptr<Disk>> tried,
-                                            const Faults& faults) ABSL_LOCKS_EXCLUDED(mu_);
+                                            const Faults& faults, OpSeq confirmed)
+      ABSL_LOCKS_EXCLUDED(mu_);
   // The header that has what was stored is confirmed: those disks are held no more. Until then a
   // Sync of them must not be answered, although earlier cycles were durable beyond it.
   void Published() ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- any thread -------------------------------------------------------------------------------
-  // Why a disk is held; OK when it is not. In order: of these disks, of this PFS, of all disks the
-  // first.
-  absl::Status WhyAmong(std::span<const DiskId> disks) const ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status WhyIn(Key pfs) const ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status WhyAny() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Why not everything up to `seq` is durable: the first held disk that lacks something of it; OK
+  // when there is none. In order: of these disks, of this PFS, of all.
+  absl::Status WhyAmong(std::span<const DiskId> disks, OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status WhyIn(Key pfs, OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status WhyAny(OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether a disk is held because the device failed to read, which may pass.
   bool AnyUnavailable() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether its changes could not be stored.
@@ -57,6 +60,7 @@ class HeldDisks {
   struct Held {
     std::shared_ptr<Disk> disk;
     absl::Status why;
+    OpSeq durable;        // of this disk, everything up to here
     bool stored = false;  // by a cycle that is not confirmed
   };
   std::set<DiskGroup> groups_;  // the flusher's alone

@@ -188,19 +188,23 @@ absl::Status Volume::Impl::Close() {
   transactions->AbortAll();
   budget->Close(ClosedError());
   close_status = commit->RunNow(CycleReason::kClose).status;
-  close_status.Update(HeldIn({}));
+  close_status.Update(HeldIn({}, gate->opseq()));
   commit->Stop();
   return close_status;
 }
 
 absl::Status Volume::Impl::CheckOpen() const { return closing ? ClosedError() : absl::OkStatus(); }
 
-absl::Status Volume::Impl::CheckWritable() const {
+absl::Status Volume::Impl::CheckSyncs() const {
   if (read_only) {
     return WithReason(absl::FailedPreconditionError("the volume is open read-only"),
                       kReasonReadOnly);
   }
-  H2_RETURN_IF_ERROR(CheckOpen());
+  return CheckOpen();
+}
+
+absl::Status Volume::Impl::CheckWritable() const {
+  H2_RETURN_IF_ERROR(CheckSyncs());
   return commit->failure();
 }
 

@@ -48,8 +48,10 @@ struct Volume::Impl {
   absl::Status CheckHeaders() const;
   absl::Status OpenForWriting();
   absl::Status Close();
-  // OK when modifying calls may go on; CheckOpen is the part that is asked again inside the gate.
+  // OK when modifying calls may go on. A Sync may also when the volume has failed: what is durable
+  // stays so. CheckOpen is the part that is asked again inside the gate.
   absl::Status CheckWritable() const;
+  absl::Status CheckSyncs() const;
   absl::Status CheckOpen() const;
 
   // --- volume_disks.cc
@@ -70,8 +72,9 @@ struct Volume::Impl {
   // Waits for `target`, and says so when something in `scope` is held.
   absl::StatusOr<SyncResult> SyncAndWait(OpSeq target, const SyncScope& scope, absl::Time deadline);
   OpSeq SyncTarget(const DiskRef& disk) const;
-  // Why not everything in `scope` can be made durable: a held disk. OK when there is none.
-  absl::Status HeldIn(const SyncScope& scope) const;
+  // Why not everything up to `seq` in `scope` can be made durable: a held disk. OK when there is
+  // none.
+  absl::Status HeldIn(const SyncScope& scope, OpSeq seq) const;
   absl::Status CheckLength(uint64_t length) const;
   absl::Status CheckNotSnapshot(const Pfs& pfs) const;
   // What every change of a disk's content needs before it asks for memory and space.
@@ -156,11 +159,10 @@ class Volume::Impl::Admission {
 
  private:
   absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);
-  absl::Status AwaitSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);
+  absl::Status VolumeIsFull(uint64_t bytes) const;
   Impl& volume_;
   int64_t memory_ = 0;
   uint64_t space_ = 0;
-  bool waited_for_space_ = false;
 };
 
 }  // namespace h2bd

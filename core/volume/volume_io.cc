@@ -41,28 +41,25 @@ absl::Status Volume::Impl::Admission::Admit(const Disk::Cost& bound, const Disk*
 
 absl::Status Volume::Impl::Admission::ReserveSpace(uint64_t bytes, absl::Time deadline,
                                                    bool from_reserve) {
-  if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
-  const absl::Duration began = volume_.env.clock->MonotonicNow();
-  const absl::Status outcome = AwaitSpace(bytes, deadline, from_reserve);
-  const absl::Duration waited = volume_.env.clock->MonotonicNow() - began;
-  if (waited_for_space_) volume_.metrics.space_waits.Observe(waited);
-  return outcome;
-}
-
-absl::Status Volume::Impl::Admission::AwaitSpace(uint64_t bytes, absl::Time deadline,
-                                                 bool from_reserve) {
   // Promises to unflushed writes are worst cases; a cycle turns them into what was really needed.
   // One that is running already does, too.
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    if (volume_.freemap->TryReserve(bytes, from_reserve)) return absl::OkStatus();
+  constexpr int kCyclesMax = 3;
+  for (int cycles = 0; !volume_.freemap->TryReserve(bytes, from_reserve); ++cycles) {
     const OpSeq applied = volume_.gate->opseq();
-    if (applied <= volume_.commit->durable()) break;
     // Where cycles are run by hand nobody would run the one to wait for.
-    if (volume_.options.manual_cycles && !volume_.options.sync_runs_cycle) break;
-    waited_for_space_ = true;
-    const absl::StatusOr<SyncResult> relieved = volume_.WaitFor(applied, deadline);
-    if (!relieved.ok()) return relieved.status();
+    const bool by_hand = volume_.options.manual_cycles && !volume_.options.sync_runs_cycle;
+    if (cycles == kCyclesMax || by_hand || applied <= volume_.commit->durable()) {
+      return VolumeIsFull(bytes);
+    }
+    const absl::Duration began = volume_.env.clock->MonotonicNow();
+    const absl::Status relieved = volume_.WaitFor(applied, deadline).status();
+    volume_.metrics.space_waits.Observe(volume_.env.clock->MonotonicNow() - began);
+    H2_RETURN_IF_ERROR(relieved);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Volume::Impl::Admission::VolumeIsFull(uint64_t bytes) const {
   const SpaceUsage space = volume_.freemap->usage();
   return absl::ResourceExhaustedError(absl::StrFormat(
       "the volume is full: this change may need %s, %s are free of %s (%s of them promised, and a "
@@ -104,7 +101,7 @@ absl::Status Volume::Impl::CheckChange(const Disk& disk, uint64_t offset, uint64
   const bool repairs = offset % kLogicalBytes == 0 && length % kLogicalBytes == 0;
   if (!repairs && disk.dirty_bytes() + length > budget->limit() / kHeldDiskShare) {
     H2_RETURN_IF_ERROR(
-        Annotate(HeldIn({.disks = {disk.id()}}),
+        Annotate(HeldIn({.disks = {disk.id()}}, gate->opseq()),
                  "the disk is held, has taken what fits, and takes only whole 64 KiB blocks now"));
   }
   absl::ReaderMutexLock lock(&disk.mu());
@@ -229,18 +226,18 @@ absl::StatusOr<SyncResult> Volume::Impl::WaitFor(OpSeq target, absl::Time deadli
   return *std::move(answer->result);
 }
 
-absl::Status Volume::Impl::HeldIn(const SyncScope& scope) const {
+absl::Status Volume::Impl::HeldIn(const SyncScope& scope, OpSeq seq) const {
   const HeldDisks& held = flusher->held();
-  if (!scope.disks.empty()) return held.WhyAmong(scope.disks);
-  return scope.pfs.has_value() ? held.WhyIn(*scope.pfs) : held.WhyAny();
+  if (!scope.disks.empty()) return held.WhyAmong(scope.disks, seq);
+  return scope.pfs.has_value() ? held.WhyIn(*scope.pfs, seq) : held.WhyAny(seq);
 }
 
 absl::StatusOr<SyncResult> Volume::Impl::SyncAndWait(OpSeq target, const SyncScope& scope,
                                                      absl::Time deadline) {
-  H2_RETURN_IF_ERROR(CheckWritable());
-  const bool held = !HeldIn(scope).ok();
+  H2_RETURN_IF_ERROR(CheckSyncs());
+  const bool held = !HeldIn(scope, target).ok();
   H2_ASSIGN_OR_RETURN(const SyncResult result, WaitFor(target, deadline, /*fresh=*/held));
-  H2_RETURN_IF_ERROR(HeldIn(scope));
+  H2_RETURN_IF_ERROR(HeldIn(scope, target));
   return result;
 }
 
@@ -266,17 +263,18 @@ void Volume::SyncPfsAsync(const std::string& pfs_label, SyncDone done) {
 }
 
 void Volume::SyncToAsync(OpSeq seq, SyncScope scope, SyncDone done) {
-  const absl::Status writable = impl_->CheckWritable();
-  if (!writable.ok()) {
-    std::move(done)(writable);
+  const absl::Status syncs = impl_->CheckSyncs();
+  if (!syncs.ok()) {
+    std::move(done)(syncs);
     return;
   }
-  const bool held = !impl_->HeldIn(scope).ok();
+  const OpSeq target = std::min(seq, impl_->gate->opseq());
+  const bool held = !impl_->HeldIn(scope, target).ok();
   impl_->commit->SyncTo(
-      std::min(seq, impl_->gate->opseq()),
-      [this, scope = std::move(scope),
+      target,
+      [this, target, scope = std::move(scope),
        done = std::move(done)](absl::StatusOr<SyncResult> result) mutable {
-        const absl::Status why = result.ok() ? impl_->HeldIn(scope) : absl::OkStatus();
+        const absl::Status why = result.ok() ? impl_->HeldIn(scope, target) : absl::OkStatus();
         if (why.ok()) {
           std::move(done)(std::move(result));
         } else {

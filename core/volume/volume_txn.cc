@@ -187,7 +187,7 @@ absl::StatusOr<TxnInfo> Volume::GetTransaction(TxnId id) {
   H2_ASSIGN_OR_RETURN(
       TxnInfo info, v.transactions->Get(id, v.commit != nullptr ? v.commit->durable() : OpSeq(0)));
   // What is held has missed its cycle.
-  if (info.state == TxnState::kDurable && !v.HeldIn({.disks = info.disks}).ok()) {
+  if (info.state == TxnState::kDurable && !v.HeldIn({.disks = info.disks}, info.seq).ok()) {
     info.state = TxnState::kApplied;
   }
   return info;

@@ -141,6 +141,7 @@ TEST_F(CommitFaultTest, ADeviceThatGoesOnFailingIsFailStop) {
   for (;; ++n) {
     SCOPED_TRACE(absl::StrCat("from I/O ", n, " on"));
     FaultWorld world(image_, FaultPlan{.fail_at = n, .sticky = true});
+    const OpSeq durable = world.volume->GetStatus().durable_opseq;
     const std::string after = world.Overwrite();
     absl::Status status = world.volume->Sync(nullptr, {}).status();
     if (!world.point.reached()) break;
@@ -152,6 +153,8 @@ TEST_F(CommitFaultTest, ADeviceThatGoesOnFailingIsFailStop) {
     world.point.Reset(FaultPlan{.fail_at = 0});
     EXPECT_EQ(ReasonOf(world.volume->Sync(world.disk, {}).status()), kReasonReadOnlyFailstop);
     EXPECT_EQ(ReasonOf(WriteText(*world.volume, world.disk, 0, "x")), kReasonReadOnlyFailstop);
+    EXPECT_EQ(world.volume->SyncTo(durable, {}).status(), absl::OkStatus())
+        << "F-310: what is durable stays so";
     EXPECT_FALSE(world.volume->GetStatus().failure.ok());
     EXPECT_TRUE(*ReadAll(*world.volume, world.disk) == after) << "reads go on";
     const std::string found = world.Reopened();

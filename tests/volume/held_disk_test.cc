@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/fsck/check.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/fixtures.h"
 #include "tests/support/metric_values.h"
 #include "tests/volume/fault_world.h"
@@ -275,6 +276,60 @@ TEST_F(HeldDisk, ANewDiskInAHeldTransactionExistsAndIsEmpty) {
   const CheckReport report = CheckDevices(devices, {});
   EXPECT_EQ(report.errors, 1u) << "the damaged block and nothing else\n"
                                << report.ToString(Severity::kError);
+}
+
+// What was durable before the disk was held stays so for whoever asks (I-09, spec 04 section 9.1).
+TEST_F(HeldDisk, WhatWasDurableBeforeItWasHeldStaysDurable) {
+  Prepare(/*damage_table=*/false);
+  const TxnInfo before = WriteBoth(a_, 20 * kLogicalBytes, b_);
+  ASSERT_TRUE(volume_->Sync(nullptr, {}).ok());
+  HoldA();
+  EXPECT_EQ(volume_->GetTransaction(before.id)->state, TxnState::kDurable);
+  EXPECT_EQ(volume_->SyncTo(before.seq, {}).status(), absl::OkStatus());
+  const TxnInfo after = WriteBoth(a_, 21 * kLogicalBytes, b_);
+  EXPECT_EQ(SyncCode(nullptr), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(volume_->GetTransaction(after.id)->state, TxnState::kApplied);
+  EXPECT_EQ(volume_->GetTransaction(before.id)->state, TxnState::kDurable);
+  EXPECT_EQ(volume_->SyncTo(after.seq, {}).status().code(), absl::StatusCode::kDataLoss);
+  Write(a_, "a", kDamagedBlock * kLogicalBytes, std::string(kLogicalBytes, 'n'));
+  EXPECT_EQ(SyncCode(nullptr), absl::StatusCode::kOk);
+  EXPECT_EQ(volume_->GetTransaction(after.id)->state, TxnState::kDurable);
+}
+
+// A sector that cannot be read may cost seconds for each attempt. The Syncs of other disks do not
+// pay for it: a held disk is tried again in its own time, or because somebody asks for it.
+TEST_F(HeldDisk, AnUnreadableBlockIsNotReadAgainByTheSyncsOfOthers) {
+  Prepare(/*damage_table=*/false);
+  FakeClock clock;
+  FaultPoint point({.sticky = true,
+                    .reads = true,
+                    .writes = false,
+                    .syncs = false,
+                    .begin = damaged_,
+                    .end = damaged_ + kAllocMin});
+  FaultDevice faulty(*device_, point);
+  for (DiskRef* disk : {&a_, &b_, &c_}) disk->reset();
+  volume_ = *OpenOn(faulty, ManualOptions(), {.clock = &clock});
+  a_ = *volume_->OpenDisk({"", "a"});
+  b_ = *volume_->OpenDisk({"", "b"});
+  Write(a_, "a", kDamagedBlock * kLogicalBytes + 5, "part");
+  EXPECT_EQ(SyncCode(a_), absl::StatusCode::kUnavailable);
+  const auto attempts_of_a_sync_of_b = [&] {
+    const uint64_t before = point.calls();
+    Write(b_, "b", 0, "of b");
+    EXPECT_EQ(SyncCode(b_), absl::StatusCode::kOk);
+    return point.calls() - before;
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(attempts_of_a_sync_of_b(), 0u);
+  clock.Advance(absl::Seconds(2));
+  EXPECT_GT(attempts_of_a_sync_of_b(), 0u) << "its time has come";
+  EXPECT_EQ(attempts_of_a_sync_of_b(), 0u);
+  const uint64_t before = point.calls();
+  EXPECT_EQ(SyncCode(a_), absl::StatusCode::kUnavailable);
+  EXPECT_GT(point.calls(), before) << "who asks for the disk itself gets an attempt";
+  a_.reset();
+  b_.reset();
+  volume_.reset();
 }
 
 TEST_F(HeldDisk, TheLastCycleOfAVolumeSaysThatADiskIsHeld) {
