@@ -104,8 +104,11 @@ absl::Time Disk::modify_time() const {
 }
 
 absl::Status Disk::CheckRange(uint64_t offset, uint64_t length) const {
+  return CheckRangeIn(SizeLocked(), offset, length);
+}
+
+absl::Status Disk::CheckRangeIn(uint64_t size, uint64_t offset, uint64_t length) const {
   if (deleted()) return absl::NotFoundError("the disk has been deleted");
-  const uint64_t size = SizeLocked();
   if (offset > size || length > size - offset) {
     return absl::OutOfRangeError(absl::StrFormat(
         "range [%d, +%d) is not within the disk; legal are 0 to %d", offset, length, size));

@@ -110,6 +110,9 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // kNotFound when the disk was deleted, kOutOfRange when [offset, +length) is not within it. Under
   // the lock: then it stays so for the changes that follow.
   absl::Status CheckRange(uint64_t offset, uint64_t length) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  // The same for a size that the disk is going to have.
+  absl::Status CheckRangeIn(uint64_t size, uint64_t offset, uint64_t length) const;
+  uint64_t SizeLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   Cost ApplyWrite(Generation generation, PreparedWrite& write, uint64_t bound_size, absl::Time now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whole blocks become holes, the ends are written as zeros.
@@ -151,7 +154,6 @@ class Disk : public std::enable_shared_from_this<Disk> {
  private:
   DirtyGeneration& Open(Generation generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MoveOpenToFrozen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  uint64_t SizeLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   // Whether [begin, end) of the block needs nothing from below the generations.
   bool DefinedLocked(uint64_t block, uint32_t begin, uint32_t end) const
       ABSL_SHARED_LOCKS_REQUIRED(mu_);

@@ -31,6 +31,11 @@ absl::Status CheckRange(TxnId id, const StagedWrite& write) {
   return absl::OkStatus();
 }
 
+std::string RangeText(uint64_t begin, uint64_t end) {
+  return end == UINT64_MAX ? absl::StrCat("bytes from ", begin, " on")
+                           : absl::StrCat("bytes [", begin, ", ", end, ")");
+}
+
 }  // namespace
 
 absl::string_view Name(TxnState state) {
@@ -214,21 +219,39 @@ absl::Status TransactionTable::Stage(TxnId id, StagedWrite write) {
   H2_ASSIGN_OR_RETURN(Transaction * txn, FindOpen(id));
   H2_RETURN_IF_ERROR(CheckRange(id, write));
   if (write.length == 0) return absl::OkStatus();
-  H2_RETURN_IF_ERROR(CheckLimits(*txn, write));
-  const std::optional<TxnId> rival = Rival(*txn, write);
+  return StageLocked(*txn, std::move(write));
+}
+
+absl::Status TransactionTable::StageSize(TxnId id, const DiskId& disk, uint64_t committed_size,
+                                         uint64_t new_size) {
+  absl::MutexLock lock(&mu_);
+  H2_ASSIGN_OR_RETURN(Transaction * txn, FindOpen(id));
+  const auto staged = txn->sizes.find(disk);
+  const uint64_t old_size = staged == txn->sizes.end() ? committed_size : staged->second;
+  const uint64_t from = std::min(old_size, new_size);
+  H2_RETURN_IF_ERROR(StageLocked(*txn, {disk, from, UINT64_MAX - from, nullptr, new_size}));
+  txn->sizes[disk] = new_size;
+  return absl::OkStatus();
+}
+
+absl::Status TransactionTable::StageLocked(Transaction& txn, StagedWrite write) {
+  H2_RETURN_IF_ERROR(CheckLimits(txn, write));
+  const TxnId id = txn.info.id;
+  const uint64_t end = write.offset + write.length;
+  const std::optional<TxnId> rival = Rival(txn, write);
   if (rival.has_value()) {
     conflicts_.Add();
-    return absl::AbortedError(absl::StrCat(NameOf(id), ": bytes [", write.offset, ", ",
-                                           write.offset + write.length, ") of the disk meet what ",
-                                           NameOf(*rival), " has staged"));
+    return absl::AbortedError(absl::StrCat(NameOf(id), ": ", RangeText(write.offset, end),
+                                           " of the disk meet what ", NameOf(*rival),
+                                           " has staged"));
   }
-  const auto [ranges, first_on_disk] = txn->ranges.try_emplace(write.disk);
+  const auto [ranges, first_on_disk] = txn.ranges.try_emplace(write.disk);
   if (first_on_disk) staging_on_[write.disk].push_back(id);
-  ranges->second.Add(write.offset, write.offset + write.length);
-  txn->info.staged_bytes += MemoryOf(write);
+  ranges->second.Add(write.offset, end);
+  txn.info.staged_bytes += MemoryOf(write);
   staged_bytes_ += MemoryOf(write);
-  ++txn->info.writes;
-  txn->writes.push_back(std::move(write));
+  ++txn.info.writes;
+  txn.writes.push_back(std::move(write));
   return absl::OkStatus();
 }
 
@@ -250,6 +273,14 @@ absl::StatusOr<std::vector<StagedWrite>> TransactionTable::StagedOn(TxnId id, co
   return meeting;
 }
 
+absl::StatusOr<std::optional<uint64_t>> TransactionTable::StagedSize(TxnId id, const DiskId& disk) {
+  absl::MutexLock lock(&mu_);
+  H2_ASSIGN_OR_RETURN(const Transaction* txn, FindOpen(id));
+  const auto staged = txn->sizes.find(disk);
+  if (staged == txn->sizes.end()) return std::optional<uint64_t>();
+  return std::optional<uint64_t>(staged->second);
+}
+
 absl::Status TransactionTable::CheckPlainChange(const DiskId& disk, uint64_t offset,
                                                 uint64_t length) const {
   if (exclusive_open_.load(std::memory_order_acquire) == 0) return absl::OkStatus();
@@ -262,8 +293,8 @@ absl::Status TransactionTable::CheckPlainChange(const DiskId& disk, uint64_t off
         txn.info.state == TxnState::kOpen && txn.expires_at() <= clock_.MonotonicNow();
     if (!txn.exclusive || expired) continue;
     if (txn.ranges.at(disk).Overlaps(offset, offset + length)) {
-      return absl::AbortedError(absl::StrCat("bytes [", offset, ", ", offset + length,
-                                             ") of the disk meet what the exclusive ", NameOf(id),
+      return absl::AbortedError(absl::StrCat(RangeText(offset, offset + length),
+                                             " of the disk meet what the exclusive ", NameOf(id),
                                              " has staged"));
     }
   }

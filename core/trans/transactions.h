@@ -77,6 +77,9 @@ struct StagedWrite {
   uint64_t offset = 0;
   uint64_t length = 0;
   SharedBytes bytes;  // null: write zeroes
+  // Set: a change of the disk's size. Its range is what it takes from others: from the smaller one
+  // of the old and the new size to the end of the address space, which reads as zeroes then.
+  std::optional<uint64_t> new_size = std::nullopt;
 };
 
 // Thread-safe. Knows nothing of disks but their ids; core/volume applies what Prepare hands out.
@@ -99,11 +102,16 @@ class TransactionTable {
   // end of the address space. An empty range is OK and adds nothing. After an error nothing has
   // been added.
   absl::Status Stage(TxnId id, StagedWrite write);
+  // Adds a change of the size of `disk`, which is `committed_size` for everybody else. Counts as a
+  // write that needs no memory; errors as Stage.
+  absl::Status StageSize(TxnId id, const DiskId& disk, uint64_t committed_size, uint64_t new_size);
 
   // The transaction's staged writes to `disk` that meet [offset, offset + length), in order. Errors
   // as Stage.
   absl::StatusOr<std::vector<StagedWrite>> StagedOn(TxnId id, const DiskId& disk, uint64_t offset,
                                                     uint64_t length);
+  // The size that the transaction has staged for `disk`; none when it has not. Errors as Stage.
+  absl::StatusOr<std::optional<uint64_t>> StagedSize(TxnId id, const DiskId& disk);
   // Before a plain change: kAborted when its range meets one that an open exclusive transaction has
   // staged. Takes no lock while there is no such transaction.
   absl::Status CheckPlainChange(const DiskId& disk, uint64_t offset, uint64_t length) const;
@@ -139,11 +147,13 @@ class TransactionTable {
     bool exclusive = false;
     std::vector<StagedWrite> writes;
     std::map<DiskId, IntervalSet> ranges;
+    std::map<DiskId, uint64_t> sizes;  // of the disks whose size it changes
 
     absl::Duration expires_at() const { return std::min(idle_at, total_at); }
   };
 
   absl::StatusOr<Transaction*> FindOpen(TxnId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status StageLocked(Transaction& txn, StagedWrite write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckLimits(const Transaction& txn, const StagedWrite& write) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Another transaction that has staged part of the range.

@@ -225,10 +225,15 @@ class Volume {
                         std::span<const ConstByteSpan> pieces, const IoOptions& options);
   absl::Status TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offset, uint64_t length,
                               const IoOptions& options);
+  // A staged change of the size. The ranges of the transaction's later calls are checked against
+  // it. It takes the disk from the smaller one of both sizes on: kAborted when another open
+  // transaction has staged something there. kInvalidArgument for a size above 2^62.
+  absl::Status TxnResize(TxnId id, const DiskRef& disk, uint64_t size_bytes,
+                         const IoOptions& options);
   // Committed state with the transaction's own staging over it.
   absl::Status TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, ByteSpan into,
                        const IoOptions& options);
-  // All writes of all disks become visible and, in one cycle, durable as one (P3). Afterwards the
+  // All changes of all disks become visible and, in one cycle, durable as one (P3). Afterwards the
   // state is APPLIED; with SyncTo(info.seq) it is DURABLE.
   absl::StatusOr<TxnInfo> Commit(TxnId id, const IoOptions& options);
   absl::StatusOr<TxnInfo> Abort(TxnId id);

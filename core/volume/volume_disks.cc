@@ -16,12 +16,6 @@ namespace {
 constexpr size_t kIdleDisks = 4096;
 constexpr int kPageSizeMax = 1000;
 
-absl::Status CheckDiskSize(uint64_t size) {
-  if (size <= kMaxDiskBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrFormat("disk size %d is not legal; legal are 0 to 2^62 (%d)", size, kMaxDiskBytes));
-}
-
 // Disks are made, renamed and removed in the root directory of a PFS only.
 absl::Status CheckRootName(const DiskName& name) {
   return Annotate(CheckName(name.path, "disk name"), name.ToString());
@@ -33,10 +27,16 @@ absl::Status NoDisk(const std::string& what) {
 
 absl::Status HasOpenTransaction(const DiskName& name) {
   return absl::FailedPreconditionError(absl::StrCat(
-      name.ToString(), " has staged writes of an open transaction; commit or abort it first"));
+      name.ToString(), " has staged changes of an open transaction; commit or abort it first"));
 }
 
 }  // namespace
+
+absl::Status CheckDiskSize(uint64_t size) {
+  if (size <= kMaxDiskBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("disk size %d is not legal; legal are 0 to 2^62 (%d)", size, kMaxDiskBytes));
+}
 
 absl::StatusOr<DiskName> DiskName::Parse(absl::string_view text) {
   DiskName name;
@@ -248,6 +248,8 @@ absl::StatusOr<DiskInfo> Volume::ResizeDisk(const DiskName& name, uint64_t size_
     H2_RETURN_IF_ERROR(v.CheckOpen());
     absl::MutexLock lock(&disk->mu());
     H2_RETURN_IF_ERROR(disk->CheckRange(0, 0));
+    // Again: it may have been staged on while this call waited.
+    if (v.transactions->HasStaging(disk->id())) return HasOpenTransaction(name);
     admission.Spend(
         *disk, disk->ApplySize(apply.generation(), size_bytes, bound_size, v.env.clock->WallNow()));
     admission.Finish();

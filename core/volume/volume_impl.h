@@ -16,6 +16,9 @@
 
 namespace h2bd {
 
+// kInvalidArgument for a size that no disk can have.
+absl::Status CheckDiskSize(uint64_t size);
+
 // Stands in for the freemap on a volume that is open read-only.
 class RefusingAllocator final : public BlockAllocator {
  public:
@@ -79,13 +82,18 @@ struct Volume::Impl {
   absl::Status CheckNotSnapshot(const Pfs& pfs) const;
   // What every change of a disk's content needs before it asks for memory and space.
   absl::Status CheckChange(const Disk& disk, uint64_t offset, uint64_t length) const;
+  // The same without the check of the range.
+  absl::Status CheckAccepts(const Disk& disk, uint64_t offset, uint64_t length) const;
 
   // --- volume_txn.cc
   struct TxnDisk {
     DiskRef ref;
-    uint64_t bound_size = 0;
+    uint64_t bound_size = 0;  // the largest one that it has between two changes
   };
-  using TxnDisks = std::map<DiskId, TxnDisk>;
+  using TxnDisks = std::map<DiskId, TxnDisk>;  // in the order of locking
+  absl::Status StageWrite(TxnId id, const Disk& disk, StagedWrite write);
+  absl::StatusOr<TxnDisks> DisksOf(const std::vector<StagedWrite>& writes);
+  static absl::Status CheckInTurn(const std::vector<StagedWrite>& writes, const TxnDisks& by_id);
   // All writes or none; `by_id` holds each disk that they name, `prepared` those writes that carry
   // bytes.
   absl::StatusOr<OpSeq> CommitStaged(const std::vector<StagedWrite>& writes, absl::Time deadline);

@@ -95,6 +95,12 @@ absl::Status Volume::Impl::CheckNotSnapshot(const Pfs& pfs) const {
 }
 
 absl::Status Volume::Impl::CheckChange(const Disk& disk, uint64_t offset, uint64_t length) const {
+  H2_RETURN_IF_ERROR(CheckAccepts(disk, offset, length));
+  absl::ReaderMutexLock lock(&disk.mu());
+  return disk.CheckRange(offset, length);
+}
+
+absl::Status Volume::Impl::CheckAccepts(const Disk& disk, uint64_t offset, uint64_t length) const {
   H2_RETURN_IF_ERROR(CheckWritable());
   H2_RETURN_IF_ERROR(CheckNotSnapshot(disk.pfs()));
   // What a held disk takes stays in memory until it is repaired. It must not take all of it.
@@ -104,8 +110,7 @@ absl::Status Volume::Impl::CheckChange(const Disk& disk, uint64_t offset, uint64
         Annotate(HeldIn({.disks = {disk.id()}}, gate->opseq()),
                  "the disk is held, has taken what fits, and takes only whole 64 KiB blocks now"));
   }
-  absl::ReaderMutexLock lock(&disk.mu());
-  return disk.CheckRange(offset, length);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<OpSeq> Volume::Write(const DiskRef& disk, uint64_t offset,

@@ -14,6 +14,7 @@ class DiskBound {
   explicit DiskBound(uint64_t disk_size) : disk_size_(disk_size) {}
 
   void Add(const StagedWrite& write) {
+    // A change of the size zeroes what it cuts off.
     if (write.bytes == nullptr) {
       // What is zeroed and written again takes its space again.
       Settle();
@@ -59,33 +60,65 @@ absl::Status Volume::TxnWrite(TxnId id, const DiskRef& disk, uint64_t offset,
   uint64_t length = 0;
   for (const ConstByteSpan piece : pieces) length += piece.size();
   H2_RETURN_IF_ERROR(v.CheckLength(length));
-  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
+  H2_RETURN_IF_ERROR(v.CheckAccepts(*disk, offset, length));
   AlignedBuffer bytes(length);
   size_t at = 0;
   for (const ConstByteSpan piece : pieces) {
     if (!piece.empty()) std::memcpy(bytes.data() + at, piece.data(), piece.size());
     at += piece.size();
   }
-  // Under the lock a plain change is either before the staging or sees it.
-  absl::MutexLock lock(&disk->mu());
-  return v.transactions->Stage(
-      id, StagedWrite{disk->id(), offset, length,
-                      std::make_shared<const AlignedBuffer>(std::move(bytes))});
+  return v.StageWrite(
+      id, *disk,
+      {disk->id(), offset, length, std::make_shared<const AlignedBuffer>(std::move(bytes))});
 }
 
 absl::Status Volume::TxnWriteZeroes(TxnId id, const DiskRef& disk, uint64_t offset, uint64_t length,
                                     const IoOptions&) {
   Impl& v = *impl_;
-  H2_RETURN_IF_ERROR(v.CheckChange(*disk, offset, length));
+  H2_RETURN_IF_ERROR(v.CheckAccepts(*disk, offset, length));
+  return v.StageWrite(id, *disk, {disk->id(), offset, length, nullptr});
+}
+
+absl::Status Volume::Impl::StageWrite(TxnId id, const Disk& disk, StagedWrite write) {
+  // Under the lock a plain change is either before the staging or sees it.
+  absl::MutexLock lock(&disk.mu());
+  H2_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, transactions->StagedSize(id, disk.id()));
+  H2_RETURN_IF_ERROR(
+      disk.CheckRangeIn(size.value_or(disk.SizeLocked()), write.offset, write.length));
+  return transactions->Stage(id, std::move(write));
+}
+
+absl::Status Volume::TxnResize(TxnId id, const DiskRef& disk, uint64_t size_bytes,
+                               const IoOptions&) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckWritable());
+  H2_RETURN_IF_ERROR(v.CheckNotSnapshot(disk->pfs()));
+  H2_RETURN_IF_ERROR(CheckDiskSize(size_bytes));
   absl::MutexLock lock(&disk->mu());
-  return v.transactions->Stage(id, StagedWrite{disk->id(), offset, length, nullptr});
+  H2_RETURN_IF_ERROR(disk->CheckRange(0, 0));
+  return v.transactions->StageSize(id, disk->id(), disk->SizeLocked(), size_bytes);
 }
 
 absl::Status Volume::TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, ByteSpan into,
                              const IoOptions& options) {
-  H2_ASSIGN_OR_RETURN(const std::vector<StagedWrite> staged,
-                      impl_->transactions->StagedOn(id, disk->id(), offset, into.size()));
-  H2_RETURN_IF_ERROR(Read(disk, offset, into, options));
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckLength(into.size()));
+  std::vector<StagedWrite> staged;
+  uint64_t from = offset;
+  ByteSpan committed = into;  // the part that lies in the disk as others see it
+  {
+    absl::ReaderMutexLock lock(&disk->mu());
+    H2_ASSIGN_OR_RETURN(const std::optional<uint64_t> size,
+                        v.transactions->StagedSize(id, disk->id()));
+    if (size.has_value()) {
+      H2_RETURN_IF_ERROR(disk->CheckRangeIn(*size, offset, into.size()));
+      from = std::min(offset, disk->SizeLocked());
+      committed = into.first(std::min<uint64_t>(into.size(), disk->SizeLocked() - from));
+    }
+    H2_ASSIGN_OR_RETURN(staged, v.transactions->StagedOn(id, disk->id(), offset, into.size()));
+  }
+  H2_RETURN_IF_ERROR(Read(disk, from, committed, options));
+  // Growth reads as zeroes, as the staged change of the size says.
   const uint64_t end = offset + into.size();
   for (const StagedWrite& write : staged) {
     const uint64_t first = std::max(offset, write.offset);
@@ -96,6 +129,23 @@ absl::Status Volume::TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, Byt
       std::memset(to, 0, last - first);
     } else {
       std::memcpy(to, write.bytes->data() + (first - write.offset), last - first);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Whether each change fits the size that its disk has when its turn comes. The disks are locked.
+absl::Status Volume::Impl::CheckInTurn(const std::vector<StagedWrite>& writes,
+                                       const TxnDisks& by_id) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  std::map<DiskId, uint64_t> sizes;
+  for (const StagedWrite& write : writes) {
+    const Disk& disk = *by_id.at(write.disk).ref;
+    uint64_t& size = sizes.try_emplace(write.disk, disk.SizeLocked()).first->second;
+    if (write.new_size.has_value()) {
+      H2_RETURN_IF_ERROR(disk.CheckRangeIn(size, 0, 0));
+      size = *write.new_size;
+    } else {
+      H2_RETURN_IF_ERROR(disk.CheckRangeIn(size, write.offset, write.length));
     }
   }
   return absl::OkStatus();
@@ -115,20 +165,23 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
   }
   const absl::Duration locked = env.clock->MonotonicNow();
   metrics.txn_lock.Observe(locked - began);
-  for (const StagedWrite& write : writes) {
-    H2_RETURN_IF_ERROR(by_id.at(write.disk).ref->CheckRange(write.offset, write.length));
-  }
+  H2_RETURN_IF_ERROR(CheckInTurn(writes, by_id));
   // From here on nothing can fail.
   const absl::Time now = env.clock->WallNow();
   size_t next_prepared = 0;
   for (const StagedWrite& write : writes) {
-    const TxnDisk& disk = by_id.at(write.disk);
-    admission.Spend(*disk.ref,
-                    write.bytes != nullptr
-                        ? disk.ref->ApplyWrite(apply.generation(), prepared[next_prepared++],
-                                               disk.bound_size, now)
-                        : disk.ref->ApplyZeroes(apply.generation(), write.offset, write.length,
-                                                disk.bound_size, now));
+    const TxnDisk& to = by_id.at(write.disk);
+    Disk& disk = *to.ref;
+    const Generation generation = apply.generation();
+    if (write.new_size.has_value()) {
+      admission.Spend(disk, disk.ApplySize(generation, *write.new_size, to.bound_size, now));
+    } else if (write.bytes == nullptr) {
+      admission.Spend(disk,
+                      disk.ApplyZeroes(generation, write.offset, write.length, to.bound_size, now));
+    } else {
+      admission.Spend(disk,
+                      disk.ApplyWrite(generation, prepared[next_prepared++], to.bound_size, now));
+    }
   }
   admission.Finish();
   if (by_id.size() > 1) {
@@ -142,21 +195,31 @@ absl::StatusOr<OpSeq> Volume::Impl::ApplyAll(const std::vector<StagedWrite>& wri
   return seq;
 }
 
-absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>& writes,
-                                                 absl::Time deadline) {
-  H2_RETURN_IF_ERROR(CheckWritable());
-  if (writes.empty()) return gate->opseq();
-  const absl::Duration began = env.clock->MonotonicNow();
-  TxnDisks by_id;  // in the order of locking
-  std::map<DiskId, DiskBound> bounds;
-  std::vector<PreparedWrite> prepared;
+absl::StatusOr<Volume::Impl::TxnDisks> Volume::Impl::DisksOf(
+    const std::vector<StagedWrite>& writes) {
+  TxnDisks by_id;
   for (const StagedWrite& write : writes) {
     TxnDisk& disk = by_id[write.disk];
     if (disk.ref == nullptr) {
       H2_ASSIGN_OR_RETURN(disk.ref, DiskById(write.disk));
       disk.bound_size = disk.ref->size_bytes();
     }
-    bounds.try_emplace(write.disk, disk.bound_size).first->second.Add(write);
+    disk.bound_size = std::max(disk.bound_size, write.new_size.value_or(0));
+  }
+  return by_id;
+}
+
+absl::StatusOr<OpSeq> Volume::Impl::CommitStaged(const std::vector<StagedWrite>& writes,
+                                                 absl::Time deadline) {
+  H2_RETURN_IF_ERROR(CheckWritable());
+  if (writes.empty()) return gate->opseq();
+  const absl::Duration began = env.clock->MonotonicNow();
+  H2_ASSIGN_OR_RETURN(const TxnDisks by_id, DisksOf(writes));
+  std::map<DiskId, DiskBound> bounds;
+  std::vector<PreparedWrite> prepared;
+  for (const StagedWrite& write : writes) {
+    const uint64_t bound_size = by_id.at(write.disk).bound_size;
+    bounds.try_emplace(write.disk, bound_size).first->second.Add(write);
   }
   Disk::Cost bound;
   for (auto& [id, of_disk] : bounds) bound += of_disk.Total();

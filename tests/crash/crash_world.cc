@@ -129,8 +129,12 @@ class Client {
     H2_ASSIGN_OR_RETURN(const TxnInfo txn, volume_.Begin({}));
     Contents after = contents_;
     for (auto& [name, content] : after) {
-      const Range range = AnyRange(content);
       H2_ASSIGN_OR_RETURN(const DiskRef disk, volume_.OpenDisk({"", name}));
+      if (rng_.Next64() % 3 == 0) {
+        content.resize(1 + rng_.Next64() % (2 * kDiskBytes), '\0');
+        H2_RETURN_IF_ERROR(volume_.TxnResize(txn.id, disk, content.size(), {}));
+      }
+      const Range range = AnyRange(content);
       const ConstByteSpan bytes = AsBytes(range.text);
       H2_RETURN_IF_ERROR(volume_.TxnWrite(txn.id, disk, range.offset,
                                           std::span<const ConstByteSpan>(&bytes, 1), {}));

@@ -52,8 +52,8 @@ struct CrashRecord {
 };
 
 // Runs the workload: disks are created, written in part and in whole, zeroed, discarded, resized,
-// renamed and deleted, transactions go over several of them, and cycles run with and without a
-// Sync.
+// renamed and deleted, transactions write to and resize several of them, and cycles run with and
+// without a Sync.
 absl::StatusOr<CrashRecord> RunWorkload(const Workload& workload);
 
 // Whether a volume with this content keeps every promise that was made before `cut`: it opens,

@@ -42,8 +42,23 @@ absl::Status WriteBothAsOne(Volume& volume) {
   return volume.Commit(txn.id, {}).status();
 }
 
+absl::Status ResizeAndWriteAsOne(Volume& volume) {
+  H2_ASSIGN_OR_RETURN(const TxnInfo txn, volume.Begin({}));
+  H2_ASSIGN_OR_RETURN(const DiskRef a, volume.OpenDisk({"", "a"}));
+  H2_ASSIGN_OR_RETURN(const DiskRef b, volume.OpenDisk({"", "b"}));
+  const ConstByteSpan bytes = AsBytes("as one");
+  H2_RETURN_IF_ERROR(volume.TxnResize(txn.id, a, 100000, {}));
+  H2_RETURN_IF_ERROR(volume.TxnResize(txn.id, b, kBytes + 6, {}));
+  H2_RETURN_IF_ERROR(
+      volume.TxnWrite(txn.id, b, kBytes, std::span<const ConstByteSpan>(&bytes, 1), {}));
+  return volume.Commit(txn.id, {}).status();
+}
+
 std::vector<Operation> Operations() {
   Contents written = Before(), both = Before(), zeroed = Before(), resized = Before();
+  Contents both_sizes = Before();
+  both_sizes["a"].resize(100000);
+  both_sizes["b"] += "as one";
   written["a"].replace(65000, 5000, std::string(5000, 'w'));
   for (auto& [name, content] : both) content.replace(70000, 6, "as one");
   std::fill_n(zeroed["b"].begin() + 1000, 200000, '\0');
@@ -54,6 +69,7 @@ std::vector<Operation> Operations() {
   return {
       {"write", [](Volume& v) { return WriteAt(v, "a", 65000, std::string(5000, 'w')); }, written},
       {"transaction", WriteBothAsOne, both},
+      {"transaction with sizes", ResizeAndWriteAsOne, both_sizes},
       {"discard",
        [](Volume& v) -> absl::Status {
          H2_ASSIGN_OR_RETURN(const DiskRef disk, v.OpenDisk({"", "b"}));
