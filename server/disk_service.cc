@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/strategy/disk.h"
+#include "server/io_ops.h"
 #include "server/proto_time.h"
 #include "server/resource_names.h"
 
@@ -96,6 +97,12 @@ absl::Status Resize(Volume& volume, const v1::ResizeDiskRequest& request, const 
                     v1::ResizeDiskResponse& response) {
   H2_ASSIGN_OR_RETURN(const DiskName name, ParseDiskName(request.name()));
   H2_RETURN_IF_ERROR(CheckDiskSize(request.size_bytes()));
+  H2_ASSIGN_OR_RETURN(const std::optional<TxnId> transaction, TransactionOf(request.transaction()));
+  if (transaction.has_value()) {
+    H2_ASSIGN_OR_RETURN(const DiskRef disk, volume.OpenDisk(name));
+    H2_RETURN_IF_ERROR(volume.TxnResize(*transaction, disk, request.size_bytes(), io));
+    return Fill(volume.GetDisk(name), response);
+  }
   return Fill(volume.ResizeDisk(name, request.size_bytes(), io), response);
 }
 

@@ -31,8 +31,8 @@ namespace h2bd::client {
 
 struct Connection;
 
-// Staged writes to any disks that become visible and durable as one, or not at all. Aborts when it
-// is destroyed before Commit. After kUnavailable or kDeadlineExceeded of a staged write nobody
+// Staged changes of any disks that become visible and durable as one, or not at all. Aborts when it
+// is destroyed before Commit. After kUnavailable or kDeadlineExceeded of a staged change nobody
 // knows what is staged: Commit then refuses with kAborted.
 class Transaction {
  public:
@@ -50,7 +50,10 @@ class Transaction {
                            const CallOptions& options = {});
   absl::Status Discard(const DiskName& disk, uint64_t offset, uint64_t length,
                        const CallOptions& options = {});
-  // The committed state with this transaction's writes over it.
+  // The ranges of later calls are checked against the new size. kAborted when another open
+  // transaction has staged something behind the smaller one of the old and the new size.
+  absl::Status Resize(const DiskName& disk, uint64_t size_bytes, const CallOptions& options = {});
+  // The committed state with this transaction's changes over it.
   absl::Status Read(const DiskName& disk, uint64_t offset, ByteSpan into,
                     const CallOptions& options = {});
 

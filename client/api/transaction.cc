@@ -60,6 +60,18 @@ absl::Status Transaction::Discard(const DiskName& disk, uint64_t offset, uint64_
                     .status());
 }
 
+absl::Status Transaction::Resize(const DiskName& disk, uint64_t size_bytes,
+                                 const CallOptions& options) {
+  v1::ResizeDiskRequest request;
+  request.set_name(disk.ToResource());
+  request.set_size_bytes(size_bytes);
+  request.set_transaction(resource());
+  v1::ResizeDiskResponse response;
+  return Staged(Call(*connection_, *connection_->disks, &v1::DiskService::StubInterface::ResizeDisk,
+                     request, &response, options, Repeat::kNever,
+                     absl::StrCat("resize disk ", disk.ToString(), " in transaction ", id_)));
+}
+
 absl::Status Transaction::Read(const DiskName& disk, uint64_t offset, ByteSpan into,
                                const CallOptions& options) {
   return CallRead(*connection_, {.disk = disk, .offset = offset, .transaction = resource()}, into,
@@ -70,7 +82,7 @@ absl::StatusOr<TransactionInfo> Transaction::Commit(Durability durability,
                                                     const CallOptions& options) {
   if (doubtful_) {
     return absl::AbortedError(
-        absl::StrCat(What("commit", id_), ": a staged write was lost on its way"));
+        absl::StrCat(What("commit", id_), ": a staged change was lost on its way"));
   }
   v1::CommitTransactionRequest request;
   request.set_name(resource());

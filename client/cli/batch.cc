@@ -31,10 +31,16 @@ absl::StatusOr<std::vector<std::string>> SplitWords(absl::string_view line) {
 }
 
 absl::StatusOr<BatchChange> ParseWords(const std::vector<std::string>& words) {
-  if (words.size() != 4 || (words[0] != "write" && words[0] != "zero")) {
-    return absl::InvalidArgumentError("legal: write DISK OFFSET FILE, or zero DISK OFFSET LENGTH");
-  }
   BatchChange change;
+  if (words.size() == 3 && words[0] == "resize") {
+    H2_ASSIGN_OR_RETURN(change.disk, client::DiskName::Parse(words[1]));
+    H2_ASSIGN_OR_RETURN(change.new_size, ParseSize(words[2]));
+    return change;
+  }
+  if (words.size() != 4 || (words[0] != "write" && words[0] != "zero")) {
+    return absl::InvalidArgumentError(
+        "legal: write DISK OFFSET FILE, zero DISK OFFSET LENGTH, or resize DISK SIZE");
+  }
   H2_ASSIGN_OR_RETURN(change.disk, client::DiskName::Parse(words[1]));
   H2_ASSIGN_OR_RETURN(change.offset, ParseSize(words[2]));
   if (words[0] == "zero") {
@@ -53,8 +59,9 @@ absl::StatusOr<BatchChange> ParseChange(absl::string_view text) {
   const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 2));
   if (parts.size() != 3) {
     return absl::InvalidArgumentError(
-        absl::StrCat("change \"", text, "\"; legal: DISK:OFFSET:FILE"));
+        absl::StrCat("change \"", text, "\"; legal: DISK:OFFSET:FILE or DISK:resize:SIZE"));
   }
+  if (parts[1] == "resize") return ParseWords({"resize", parts[0], parts[2]});
   return ParseWords({"write", parts[0], parts[1], parts[2]});
 }
 

@@ -52,6 +52,10 @@ absl::StatusOr<std::vector<BatchChange>> CollectChanges(const TransactionArgumen
 // Gives how many bytes it covers.
 absl::StatusOr<uint64_t> Stage(client::Transaction& transaction, const BatchChange& change,
                                LocalSource* source) {
+  if (change.new_size.has_value()) {
+    H2_RETURN_IF_ERROR(transaction.Resize(change.disk, *change.new_size));
+    return 0;
+  }
   if (source == nullptr) {
     H2_RETURN_IF_ERROR(transaction.WriteZeroes(change.disk, change.offset, change.zero_bytes));
     return change.zero_bytes;
@@ -109,13 +113,16 @@ absl::Status RunTransaction(Session& session, const TransactionArguments& args) 
 void AddTransactionCommand(CLI::App& app, Session& session) {
   const auto args = std::make_shared<TransactionArguments>();
   CLI::App* txn = app.add_subcommand(
-      "txn", "Write files to any disks as one: all of it becomes visible and durable, or nothing");
+      "txn",
+      "Write files to any disks, and resize disks, as one: all of it becomes visible and durable, "
+      "or nothing");
   txn->add_option("changes", args->changes,
-                  "DISK:OFFSET:FILE, the bytes of FILE at OFFSET; - is standard input")
+                  "DISK:OFFSET:FILE, the bytes of FILE at OFFSET (- is standard input), or "
+                  "DISK:resize:SIZE; they take effect in their order")
       ->type_name("CHANGE");
-  txn->add_option(
-         "--batch", args->batch,
-         "File with a change on each line: `write DISK OFFSET FILE` or `zero DISK OFFSET LENGTH`")
+  txn->add_option("--batch", args->batch,
+                  "File with a change on each line: `write DISK OFFSET FILE`, `zero DISK OFFSET "
+                  "LENGTH` or `resize DISK SIZE`")
       ->type_name("FILE");
   txn->add_flag("--durable", args->durable, "Wait until it survives power loss");
   session.OnCommand(txn, [&session, args] { return RunTransaction(session, *args); });

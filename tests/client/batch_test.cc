@@ -19,15 +19,26 @@ TEST(ParseChange, DiskOffsetFile) {
   }
 }
 
+TEST(ParseChange, DiskResizeSize) {
+  const absl::StatusOr<BatchChange> change = ParseChange("DATA/vm1:resize:10G");
+  ASSERT_TRUE(change.ok()) << change.status();
+  EXPECT_EQ(*change, (BatchChange{.disk = {.pfs = "DATA", .path = "vm1"}, .new_size = 10 * kGiB}));
+  for (const char* text : {"vm1:resize", "vm1:resize:", "vm1:resize:big", ":resize:1G"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(ParseChange(text).status())) << text;
+  }
+}
+
 TEST(ParseBatch, LinesQuotesAndComments) {
   const absl::StatusOr<std::vector<BatchChange>> batch = ParseBatch(
       "# a comment\n"
       "\n"
       "  write vm1 4096 boot.bin\n"
       "write \"my disk\" 0 \"a \\\"quoted\\\" file\"\n"
-      "zero vm1 1G 64K\n");
+      "zero vm1 1G 64K\n"
+      "resize vm1 2G\n");
   ASSERT_TRUE(batch.ok()) << batch.status();
-  ASSERT_EQ(batch->size(), 3u);
+  ASSERT_EQ(batch->size(), 4u);
+  EXPECT_EQ((*batch)[3], (BatchChange{.disk = {.path = "vm1"}, .new_size = 2 * kGiB}));
   EXPECT_EQ((*batch)[0],
             (BatchChange{.disk = {.path = "vm1"}, .offset = 4096, .file = "boot.bin"}));
   EXPECT_EQ((*batch)[1], (BatchChange{.disk = {.path = "my disk"}, .file = "a \"quoted\" file"}));
@@ -37,7 +48,8 @@ TEST(ParseBatch, LinesQuotesAndComments) {
 
 TEST(ParseBatch, NamesTheBadLine) {
   for (const char* bad : {"write vm1 0", "write vm1 0 f x", "erase vm1 0 f", "zero vm1 0 f",
-                          "write a/ 0 f", "write vm1 0 \"open", "write vm1 0 \"\""}) {
+                          "resize vm1", "resize vm1 f", "resize vm1 1 2", "write a/ 0 f",
+                          "write vm1 0 \"open", "write vm1 0 \"\""}) {
     const absl::Status status = ParseBatch(std::string("# one\n") + bad + "\n").status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << bad;
     EXPECT_THAT(std::string(status.message()), testing::HasSubstr("batch line 2")) << bad;

@@ -169,6 +169,22 @@ TEST_F(CommandTest, Transactions) {
   EXPECT_EQ(server_.calls("AbortTransaction"), 1);
 }
 
+TEST_F(CommandTest, ATransactionThatGrowsADiskWritesBehindItsOldEnd) {
+  const std::string a = File("a", "aaaa");
+  EXPECT_EQ(Run({"txn", absl::StrCat("vm1:", kDiskBytes, ":", a)}), 2) << "not without growth";
+  EXPECT_EQ(Run({"txn", absl::StrCat("vm1:resize:", kDiskBytes + 4),
+                 absl::StrCat("vm1:", kDiskBytes, ":", a)}),
+            0)
+      << err_;
+  EXPECT_EQ(out_, "transaction 2 applied: 2 changes, 4 bytes\n");
+  EXPECT_EQ(server_.Content("vm1").substr(kDiskBytes), "aaaa");
+  EXPECT_EQ(Run({"txn", "--batch", File("batch", "resize vm1 1K\n"), "-o", "json"}), 0) << err_;
+  EXPECT_EQ(nlohmann::json::parse(out_).at("bytes"), 0);
+  EXPECT_EQ(server_.Content("vm1").size(), 1024u);
+  EXPECT_EQ(Run({"txn", "--help"}), 0);
+  EXPECT_THAT(out_, HasSubstr("DISK:resize:SIZE"));
+}
+
 TEST_F(CommandTest, Volume) {
   EXPECT_EQ(Run({"volume", "status"}), 0) << err_;
   EXPECT_THAT(out_, HasSubstr("state:         FAILED: a barrier failed\n"));

@@ -34,6 +34,7 @@ struct Staged {
   std::string disk;
   uint64_t offset = 0;
   std::string bytes;
+  std::optional<uint64_t> new_size = std::nullopt;
 };
 
 struct Txn {
@@ -159,6 +160,15 @@ class FakeServer::Disks final : public v1::DiskService::Service {
     if (grpc::Status status = s_.Begin(context, "ResizeDisk"); !status.ok()) return status;
     const std::string name = State::Resolve(request->name());
     if (!s_.disks.contains(name)) return {grpc::StatusCode::NOT_FOUND, "no such disk"};
+    if (!request->transaction().empty()) {
+      const auto found = s_.transactions.find(request->transaction());
+      if (found == s_.transactions.end()) {
+        return {grpc::StatusCode::NOT_FOUND, "no such transaction"};
+      }
+      found->second.writes.push_back({.disk = name, .new_size = request->size_bytes()});
+      Fill(name, response->mutable_disk());
+      return grpc::Status::OK;
+    }
     s_.disks[name].resize(request->size_bytes());
     Fill(name, response->mutable_disk());
     return grpc::Status::OK;
@@ -396,6 +406,10 @@ class FakeServer::Transactions final : public v1::TransactionService::Service {
     const auto found = s_.transactions.find(request->name());
     if (found == s_.transactions.end()) return {grpc::StatusCode::NOT_FOUND, "no transaction"};
     for (const Staged& write : found->second.writes) {
+      if (write.new_size.has_value()) {
+        s_.disks[State::Resolve(write.disk)].resize(*write.new_size);
+        continue;
+      }
       const grpc::Status status = s_.Apply(write.disk, write.offset, write.bytes);
       if (!status.ok()) return status;
     }

@@ -35,6 +35,24 @@ TEST_F(TransactionTest, NothingShowsBeforeCommit) {
   EXPECT_FALSE(server_.DurableContent("vm1").starts_with("one"));
 }
 
+TEST_F(TransactionTest, ASizeIsStagedLikeAWrite) {
+  Transaction transaction = Staged();
+  ASSERT_TRUE(transaction.Resize(Disk("vm2"), 100).ok());
+  EXPECT_EQ(server_.Content("vm2").size(), kDiskBytes);
+  ASSERT_TRUE(transaction.Commit(Durability::kAccepted).ok());
+  EXPECT_EQ(server_.Content("vm2").size(), 100u);
+  EXPECT_TRUE(IsApplied());
+}
+
+TEST_F(TransactionTest, AStagedSizeThatMayBeLostSpoilsIt) {
+  Transaction transaction = Staged();
+  server_.FailNext("ResizeDisk", 1, kUnavailable);
+  const absl::Status status = transaction.Resize(Disk("vm1"), 9);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(server_.calls("ResizeDisk"), 1);  // not sent again
+  EXPECT_TRUE(absl::IsAborted(transaction.Commit(Durability::kAccepted).status()));
+}
+
 TEST_F(TransactionTest, ADurableCommitIsDurable) {
   EXPECT_EQ(Staged().Commit(Durability::kDurable)->state, TransactionState::kDurable);
   EXPECT_TRUE(server_.DurableContent("vm1").starts_with("one"));
