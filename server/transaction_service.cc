@@ -37,6 +37,8 @@ absl::Status Begin(Volume& volume, const v1::BeginTransactionRequest& request,
   }
   options.label = request.label();
   options.exclusive = request.exclusive();
+  H2_RETURN_IF_ERROR(CheckDurability(request.durability(), /*in_transaction=*/false));
+  options.durable = request.durability() == v1::DURABILITY_DURABLE;
   H2_ASSIGN_OR_RETURN(const TxnInfo info, volume.Begin(options));
   ToProto(info, *response.mutable_transaction());
   return absl::OkStatus();
@@ -59,6 +61,11 @@ absl::StatusOr<TxnInfo> Commit(Volume& volume, const v1::CommitTransactionReques
   return volume.Commit(id, {.deadline = deadline});
 }
 
+bool IsToBeDurable(v1::Durability asked, const TxnInfo& info) {
+  return asked == v1::DURABILITY_UNSPECIFIED ? info.durable_by_default
+                                             : asked == v1::DURABILITY_DURABLE;
+}
+
 }  // namespace
 
 void ToProto(const TxnInfo& info, v1::Transaction& transaction) {
@@ -67,6 +74,8 @@ void ToProto(const TxnInfo& info, v1::Transaction& transaction) {
   transaction.set_seq(info.seq.v);
   transaction.set_staged_bytes(info.staged_bytes);
   transaction.set_writes(info.writes);
+  transaction.set_durability(info.durable_by_default ? v1::DURABILITY_DURABLE
+                                                     : v1::DURABILITY_ACCEPTED);
   if (info.state == TxnState::kOpen) {
     ToProto(info.expires_in, *transaction.mutable_expires_in());
   }
@@ -98,7 +107,7 @@ grpc::ServerUnaryReactor* TransactionServiceImpl::CommitTransaction(
         const absl::StatusOr<TxnInfo> info = Commit(env_.volume, *request, call.deadline());
         if (!info.ok()) return call.Finish(info.status());
         ToProto(*info, *response->mutable_transaction());
-        if (request->durability() != v1::DURABILITY_DURABLE) return call.Finish(absl::OkStatus());
+        if (!IsToBeDurable(request->durability(), *info)) return call.Finish(absl::OkStatus());
         env_.volume.SyncToAsync(
             info->seq, {.disks = info->disks},
             [&call, response](absl::StatusOr<SyncResult> result) {

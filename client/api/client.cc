@@ -122,23 +122,26 @@ std::unique_ptr<DiskReader> Client::OpenReader(const DiskName& disk, const Reade
   return std::make_unique<DiskReader>(connection_, disk, options);
 }
 
-absl::StatusOr<Transaction> Client::Begin(std::optional<absl::Duration> timeout,
-                                          const std::string& label, const CallOptions& options) {
+absl::StatusOr<Transaction> Client::Begin(const TransactionOptions& transaction,
+                                          const CallOptions& options) {
   v1::BeginTransactionRequest request;
-  if (timeout.has_value()) {
-    const int64_t seconds = absl::ToInt64Seconds(*timeout);
+  if (transaction.timeout.has_value()) {
+    const absl::Duration timeout = *transaction.timeout;
+    const int64_t seconds = absl::ToInt64Seconds(timeout);
     request.mutable_timeout()->set_seconds(seconds);
     request.mutable_timeout()->set_nanos(
-        static_cast<int32_t>(absl::ToInt64Nanoseconds(*timeout - absl::Seconds(seconds))));
+        static_cast<int32_t>(absl::ToInt64Nanoseconds(timeout - absl::Seconds(seconds))));
   }
-  request.set_label(label);
+  request.set_label(transaction.label);
+  request.set_exclusive(transaction.exclusive);
+  request.set_durability(ToProto(transaction.durability));
   request.set_request_id(NewRequestId(*connection_));
   v1::BeginTransactionResponse response;
   H2_RETURN_IF_ERROR(Call(*connection_, *connection_->transactions,
                           &v1::TransactionService::StubInterface::BeginTransaction, request,
                           &response, options, Repeat::kWhenUnavailable, "begin transaction"));
   H2_ASSIGN_OR_RETURN(TransactionInfo info, FromProto(response.transaction()));
-  return Transaction(connection_, std::move(info.id));
+  return Transaction(connection_, std::move(info.id), transaction.durability);
 }
 
 absl::StatusOr<VolumeInfo> Client::GetVolume(const CallOptions& options) {

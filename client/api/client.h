@@ -60,15 +60,16 @@ class Transaction {
   // OK: all of it is visible, and with kDurable survives power loss. An answer that was lost is
   // asked for again; when the server does not know the transaction any more, kUnknown with
   // kReasonOutcomeUnknown. With kDurable the errors of Sync mean: visible, not durable. kAborted:
-  // nothing of it took effect.
-  absl::StatusOr<TransactionInfo> Commit(Durability durability, const CallOptions& options = {});
+  // nothing of it took effect. Without a durability: that of its TransactionOptions.
+  absl::StatusOr<TransactionInfo> Commit(std::optional<Durability> durability = std::nullopt,
+                                         const CallOptions& options = {});
   absl::Status Abort(const CallOptions& options = {});
   absl::StatusOr<TransactionInfo> Get(const CallOptions& options = {});
 
  private:
   friend class Client;
-  Transaction(std::shared_ptr<Connection> connection, std::string id)
-      : connection_(std::move(connection)), id_(std::move(id)) {}
+  Transaction(std::shared_ptr<Connection> connection, std::string id, Durability durability)
+      : connection_(std::move(connection)), id_(std::move(id)), durability_(durability) {}
   std::string resource() const;
   absl::Status Staged(absl::Status status);
   absl::StatusOr<TransactionInfo> LostCommit(Durability durability, const absl::Status& lost,
@@ -76,6 +77,7 @@ class Transaction {
 
   std::shared_ptr<Connection> connection_;  // null once moved from
   std::string id_;
+  Durability durability_;
   bool ended_ = false;     // committed or aborted: nothing to do for the destructor
   bool doubtful_ = false;  // a staged write was lost on its way
 };
@@ -135,10 +137,8 @@ class Client {
   // --- transactions
   // ------------------------------------------------------------------------------------
 
-  // `timeout`: how long it may stay open; none: the server's limit. `label` is for people, up to
-  // 128 bytes.
-  absl::StatusOr<Transaction> Begin(std::optional<absl::Duration> timeout = std::nullopt,
-                                    const std::string& label = "", const CallOptions& options = {});
+  absl::StatusOr<Transaction> Begin(const TransactionOptions& transaction = {},
+                                    const CallOptions& options = {});
 
   // --- volume
   // --------------------------------------------------------------------------------------------

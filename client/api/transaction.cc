@@ -78,7 +78,7 @@ absl::Status Transaction::Read(const DiskName& disk, uint64_t offset, ByteSpan i
                   options);
 }
 
-absl::StatusOr<TransactionInfo> Transaction::Commit(Durability durability,
+absl::StatusOr<TransactionInfo> Transaction::Commit(std::optional<Durability> durability,
                                                     const CallOptions& options) {
   if (doubtful_) {
     return absl::AbortedError(
@@ -86,13 +86,16 @@ absl::StatusOr<TransactionInfo> Transaction::Commit(Durability durability,
   }
   v1::CommitTransactionRequest request;
   request.set_name(resource());
-  request.set_durability(ToProto(durability));
+  // Otherwise the server does what Begin has told it.
+  if (durability.has_value()) request.set_durability(ToProto(*durability));
   v1::CommitTransactionResponse response;
   const absl::Status status =
       Call(*connection_, *connection_->transactions,
            &v1::TransactionService::StubInterface::CommitTransaction, request, &response, options,
            Repeat::kNever, What("commit", id_));
-  if (absl::IsUnavailable(status)) return LostCommit(durability, status, options);
+  if (absl::IsUnavailable(status)) {
+    return LostCommit(durability.value_or(durability_), status, options);
+  }
   H2_RETURN_IF_ERROR(status);
   ended_ = true;
   return FromProto(response.transaction());

@@ -137,6 +137,14 @@ struct FlushCycleInfo {
 // Whether OK waits until the change survives power loss.
 enum class Durability { kAccepted, kDurable };
 
+struct TransactionOptions {
+  std::optional<absl::Duration> timeout;  // how long it may stay open; none: the server's limit
+  std::string label;                      // for people, up to 128 bytes
+  // A write of others to what it has staged is kAborted; otherwise it is ordered before it.
+  bool exclusive = false;
+  Durability durability = Durability::kAccepted;  // of a Commit that does not say it
+};
+
 struct TlsOptions {
   std::string ca_file;    // PEM; "": the system's roots
   std::string cert_file;  // PEM, with key_file: who this client is. Both or none

@@ -87,7 +87,7 @@ absl::Status RunTransaction(Session& session, const TransactionArguments& args) 
     sources.push_back(std::make_unique<LocalSource>(std::move(source)));
   }
   H2_ASSIGN_OR_RETURN(client::Client * client, session.client());
-  H2_ASSIGN_OR_RETURN(client::Transaction transaction, client->Begin(std::nullopt, "h2bd txn"));
+  H2_ASSIGN_OR_RETURN(client::Transaction transaction, client->Begin({.label = "h2bd txn"}));
   uint64_t bytes = 0;
   for (size_t i = 0; i < changes.size(); ++i) {
     H2_ASSIGN_OR_RETURN(const uint64_t staged, Stage(transaction, changes[i], sources[i].get()));

@@ -90,6 +90,7 @@ absl::StatusOr<TxnInfo> TransactionTable::Begin(const TxnOptions& options) {
   next_expiry_ = std::min(next_expiry_, txn.expires_at());
   txn.exclusive = options.exclusive;
   if (txn.exclusive) ++exclusive_open_;
+  txn.info.durable_by_default = options.durable;
   begun_.Add();
   TxnInfo info = txn.info;
   info.expires_in = txn.expires_at() - now;

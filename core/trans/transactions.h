@@ -49,6 +49,7 @@ struct TxnOptions {
       absl::ZeroDuration();  // total; Zero: the limit. Longer than the limit: refused
   std::string label;         // for people; at most 128 bytes
   bool exclusive = false;    // plain changes of what it has staged are refused
+  bool durable = false;      // Commits that do not say what they want are to be durable
 };
 
 //   OPEN ──Commit──> PREPARING ──> APPLIED ──(cycle)──> DURABLE
@@ -67,6 +68,7 @@ struct TxnInfo {
   OpSeq seq;  // from APPLIED on; 0 before
   uint64_t staged_bytes = 0;
   uint32_t writes = 0;
+  bool durable_by_default = false;                   // TxnOptions::durable
   std::vector<DiskId> disks;                         // ascending; from APPLIED on
   absl::Duration expires_in = absl::ZeroDuration();  // OPEN only
 };

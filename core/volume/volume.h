@@ -234,7 +234,8 @@ class Volume {
   absl::Status TxnRead(TxnId id, const DiskRef& disk, uint64_t offset, ByteSpan into,
                        const IoOptions& options);
   // All changes of all disks become visible and, in one cycle, durable as one (P3). Afterwards the
-  // state is APPLIED; with SyncTo(info.seq) it is DURABLE.
+  // state is APPLIED; with SyncTo(info.seq) it is DURABLE, which the caller sees to where
+  // `durable_by_default` asks for it.
   absl::StatusOr<TxnInfo> Commit(TxnId id, const IoOptions& options);
   absl::StatusOr<TxnInfo> Abort(TxnId id);
   absl::StatusOr<TxnInfo> GetTransaction(TxnId id);

@@ -39,6 +39,7 @@ struct Staged {
 
 struct Txn {
   v1::TransactionState state = v1::TRANSACTION_STATE_OPEN;
+  v1::Durability durability = v1::DURABILITY_UNSPECIFIED;
   std::vector<Staged> writes;
 };
 
@@ -395,6 +396,7 @@ class FakeServer::Transactions final : public v1::TransactionService::Service {
     s_.request_ids.push_back(request->request_id());
     if (grpc::Status status = s_.Begin(context, "BeginTransaction"); !status.ok()) return status;
     const std::string name = absl::StrCat("transactions/", s_.next_transaction++);
+    s_.transactions[name].durability = request->durability();
     Fill(name, s_.transactions[name], response->mutable_transaction());
     return grpc::Status::OK;
   }
@@ -414,7 +416,10 @@ class FakeServer::Transactions final : public v1::TransactionService::Service {
       if (!status.ok()) return status;
     }
     found->second.state = v1::TRANSACTION_STATE_APPLIED;
-    if (request->durability() == v1::DURABILITY_DURABLE) {
+    const v1::Durability durability = request->durability() != v1::DURABILITY_UNSPECIFIED
+                                          ? request->durability()
+                                          : found->second.durability;
+    if (durability == v1::DURABILITY_DURABLE) {
       s_.durable = s_.disks;
       found->second.state = v1::TRANSACTION_STATE_DURABLE;
     }

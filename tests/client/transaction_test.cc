@@ -58,6 +58,24 @@ TEST_F(TransactionTest, ADurableCommitIsDurable) {
   EXPECT_TRUE(server_.DurableContent("vm1").starts_with("one"));
 }
 
+TEST_F(TransactionTest, ACommitIsAsDurableAsItsBeginSaid) {
+  for (const bool answer_is_lost : {false, true}) {
+    absl::StatusOr<Transaction> durable = client_->Begin({.durability = Durability::kDurable});
+    ASSERT_TRUE(durable.ok()) << durable.status();
+    const std::string text = answer_is_lost ? "lost" : "kept";
+    ASSERT_TRUE(durable->Write(Disk("vm1"), 0, AsBytes(text)).ok());
+    if (answer_is_lost) server_.LoseNextAnswer("CommitTransaction");
+    const absl::StatusOr<TransactionInfo> info = durable->Commit();
+    ASSERT_TRUE(info.ok()) << info.status();
+    EXPECT_EQ(info->state, TransactionState::kDurable);
+    EXPECT_TRUE(server_.DurableContent("vm1").starts_with(text));
+  }
+  absl::StatusOr<Transaction> told = client_->Begin({.durability = Durability::kDurable});
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->Commit(Durability::kAccepted)->state, TransactionState::kApplied);
+  EXPECT_EQ(Staged().Commit()->state, TransactionState::kApplied);
+}
+
 TEST_F(TransactionTest, LeavingItAborts) {
   { const Transaction transaction = Staged(); }
   EXPECT_EQ(server_.calls("AbortTransaction"), 1);
@@ -103,7 +121,7 @@ TEST_F(TransactionTest, AStagedWriteThatMayBeLostSpoilsIt) {
 
 TEST_F(TransactionTest, BeginIsRepeatedWithItsRequestId) {
   server_.FailNext("BeginTransaction", 1, kUnavailable);
-  EXPECT_TRUE(client_->Begin(absl::Seconds(1.5), "label").ok());
+  EXPECT_TRUE(client_->Begin({.timeout = absl::Seconds(1.5), .label = "label"}).ok());
   const std::vector<std::string> ids = server_.request_ids();
   ASSERT_EQ(ids.size(), 2u);
   EXPECT_EQ(ids[0], ids[1]);

@@ -92,5 +92,34 @@ TEST(Transaction, ASizeIsStagedWithTheWrites) {
   EXPECT_EQ(server.Read(disk, kMiB + 5, 6), "behind");
 }
 
+TEST(Transaction, ACommitThatDoesNotSayIsAsDurableAsItsBeginSaid) {
+  TestServer server;
+  const std::string disk = server.CreateDisk("a", kMiB);
+  Caller caller(server.channel());
+  const auto committed = [&](v1::Durability begin, v1::Durability commit) {
+    v1::BeginTransactionRequest request;
+    request.set_durability(begin);
+    EXPECT_TRUE(caller.Begin(request).ok());
+    EXPECT_EQ(caller.transaction.durability(),
+              begin == v1::DURABILITY_DURABLE ? begin : v1::DURABILITY_ACCEPTED);
+    EXPECT_TRUE(caller.Write(disk, 0, "text", caller.transaction.name()).ok());
+    EXPECT_TRUE(caller.Commit(commit).ok());
+    if (caller.transaction.state() == v1::TRANSACTION_STATE_DURABLE) {
+      EXPECT_GE(server.volume().GetStatus().durable_opseq.v, caller.transaction.seq());
+    }
+    return caller.transaction.state();
+  };
+  const auto unspecified = v1::DURABILITY_UNSPECIFIED;
+  const auto accepted = v1::DURABILITY_ACCEPTED, durable = v1::DURABILITY_DURABLE;
+  EXPECT_EQ(committed(unspecified, unspecified), v1::TRANSACTION_STATE_APPLIED);
+  EXPECT_EQ(committed(accepted, unspecified), v1::TRANSACTION_STATE_APPLIED);
+  EXPECT_EQ(committed(durable, unspecified), v1::TRANSACTION_STATE_DURABLE);
+  EXPECT_EQ(committed(durable, accepted), v1::TRANSACTION_STATE_APPLIED);
+  EXPECT_EQ(committed(accepted, durable), v1::TRANSACTION_STATE_DURABLE);
+  v1::BeginTransactionRequest odd;
+  odd.set_durability(static_cast<v1::Durability>(7));
+  EXPECT_EQ(caller.Begin(odd).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 }  // namespace
 }  // namespace h2bd

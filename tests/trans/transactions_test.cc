@@ -378,6 +378,17 @@ TEST_F(TransactionLimit, EachIsKeptAndReleased) {
   EXPECT_EQ(Stage(Begin(), WriteOf(kDisk, 0, 1000)), kOk);
 }
 
+// Spec 04 section 9.1.
+TEST_F(Transactions, DurableByDefaultIsRememberedToTheEnd) {
+  const TxnInfo plain = *table_.Begin({});
+  EXPECT_FALSE(plain.durable_by_default);
+  const TxnInfo begun = *table_.Begin({.durable = true});
+  EXPECT_TRUE(begun.durable_by_default);
+  EXPECT_TRUE(table_.Get(begun.id, OpSeq())->durable_by_default);
+  ASSERT_TRUE(table_.Prepare(begun.id).ok());
+  EXPECT_TRUE(table_.Applied(begun.id, OpSeq(1)).durable_by_default);
+}
+
 TEST_F(TransactionLimit, OptionsAreChecked) {
   const auto begin = [&](absl::Duration timeout, size_t label) {
     return table_.Begin({timeout, std::string(label, 'l')}).status().code();
