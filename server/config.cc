@@ -141,6 +141,9 @@ std::vector<Setting> Settings() {
            [](Config& c) -> absl::Duration& { return c.options.transactions.idle_timeout; }),
       Time("transaction-total-timeout", "an open transaction expires after this",
            [](Config& c) -> absl::Duration& { return c.options.transactions.total_timeout; }),
+      Number<uint32_t>(
+          "transactions-per-session", "transactions that one connection may have open",
+          [](Config& c) -> uint32_t& { return c.options.transactions.open_per_session; }, 1, 65536),
       Choice<LogFormat>("log-format", "text or json",
                         [](Config& c) -> LogFormat& { return c.log_format; },
                         {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}),

@@ -1,5 +1,6 @@
 #include "server/transaction_service.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/io_ops.h"
 #include "server/proto_time.h"
@@ -30,12 +31,13 @@ v1::TransactionState ToProto(TxnState state) {
 }
 
 absl::Status Begin(Volume& volume, const v1::BeginTransactionRequest& request,
-                   v1::BeginTransactionResponse& response) {
+                   const std::string& peer, v1::BeginTransactionResponse& response) {
   TxnOptions options;
   if (request.has_timeout()) {
     H2_ASSIGN_OR_RETURN(options.timeout, TimeoutFromProto(request.timeout()));
   }
   options.label = request.label();
+  options.session = SessionOf(peer);
   options.exclusive = request.exclusive();
   H2_RETURN_IF_ERROR(CheckDurability(request.durability(), /*in_transaction=*/false));
   options.durable = request.durability() == v1::DURABILITY_DURABLE;
@@ -81,6 +83,10 @@ void ToProto(const TxnInfo& info, v1::Transaction& transaction) {
   }
 }
 
+std::string SessionOf(const std::string& peer) {
+  return absl::StartsWith(peer, "unix") ? "" : peer;
+}
+
 absl::StatusOr<absl::Duration> TimeoutFromProto(const google::protobuf::Duration& timeout) {
   const bool legal = timeout.seconds() >= 0 && timeout.seconds() <= kMaxTimeoutSeconds &&
                      timeout.nanos() >= 0 && timeout.nanos() < kNanosPerSecond &&
@@ -95,7 +101,9 @@ grpc::ServerUnaryReactor* TransactionServiceImpl::BeginTransaction(
     grpc::CallbackServerContext* context, const v1::BeginTransactionRequest* request,
     v1::BeginTransactionResponse* response) {
   return RunOnce(env_, Method::kBeginTransaction, *context, *request, *response,
-                 [this, request, response] { return Begin(env_.volume, *request, *response); });
+                 [this, request, response, peer = context->peer()] {
+                   return Begin(env_.volume, *request, peer, *response);
+                 });
 }
 
 grpc::ServerUnaryReactor* TransactionServiceImpl::CommitTransaction(

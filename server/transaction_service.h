@@ -29,6 +29,11 @@ class TransactionServiceImpl final : public v1::TransactionService::CallbackServ
 
 void ToProto(const TxnInfo& info, v1::Transaction& transaction);
 
+// What one client connection is to the limits of transactions. Peers of unix sockets all look
+// alike:
+// "", the unknown session.
+std::string SessionOf(const std::string& peer);
+
 // kInvalidArgument for a duration that is not legal as such, not positive or not finite.
 absl::StatusOr<absl::Duration> TimeoutFromProto(const google::protobuf::Duration& timeout);
 

@@ -76,10 +76,7 @@ absl::StatusOr<TxnInfo> TransactionTable::Begin(const TxnOptions& options) {
   }
   absl::MutexLock lock(&mu_);
   ExpireLocked();
-  if (open_.size() >= limits_.open_transactions) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("at the limit of ", limits_.open_transactions, " open transactions"));
-  }
+  H2_RETURN_IF_ERROR(CheckOpenLimits(options.session));
   const TxnId id(next_id_++);
   const absl::Duration now = clock_.MonotonicNow();
   Transaction& txn = open_[id];
@@ -91,10 +88,25 @@ absl::StatusOr<TxnInfo> TransactionTable::Begin(const TxnOptions& options) {
   txn.exclusive = options.exclusive;
   if (txn.exclusive) ++exclusive_open_;
   txn.info.durable_by_default = options.durable;
+  txn.session = options.session;
+  if (!txn.session.empty()) ++open_in_session_[txn.session];
   begun_.Add();
   TxnInfo info = txn.info;
   info.expires_in = txn.expires_at() - now;
   return info;
+}
+
+absl::Status TransactionTable::CheckOpenLimits(const std::string& session) const {
+  if (open_.size() >= limits_.open_transactions) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("at the limit of ", limits_.open_transactions, " open transactions"));
+  }
+  const auto of_session = open_in_session_.find(session);
+  if (of_session != open_in_session_.end() && of_session->second >= limits_.open_per_session) {
+    return absl::ResourceExhaustedError(absl::StrCat("at the limit of ", limits_.open_per_session,
+                                                     " open transactions per session"));
+  }
+  return absl::OkStatus();
 }
 
 void TransactionTable::ExpireOld() {
@@ -131,6 +143,10 @@ TxnInfo TransactionTable::End(TxnId id, TxnState state, OpSeq seq) {
   }
   staged_bytes_ -= txn.info.staged_bytes;
   if (txn.exclusive) --exclusive_open_;
+  const auto of_session = open_in_session_.find(txn.session);
+  if (of_session != open_in_session_.end() && --of_session->second == 0) {
+    open_in_session_.erase(of_session);
+  }
   (state == TxnState::kApplied   ? applied_
    : state == TxnState::kExpired ? expired_
                                  : aborted_)

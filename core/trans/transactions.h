@@ -34,12 +34,16 @@ struct DiskId {
   }
 };
 
+// What open transactions may hold (spec 04 section 9.4). The loss of a session is not seen: gRPC
+// tells a service nothing of a connection on which no call is in flight. The idle time-out stands
+// in for it, so a client that is gone holds its ranges and memory at most that long.
 struct TransactionLimits {
   uint64_t staged_bytes_per_transaction = 64 * kMiB;
   uint64_t staged_bytes_total = 1 * kGiB;
   uint32_t writes_per_transaction = 4096;
   uint32_t disks_per_transaction = 64;
   uint32_t open_transactions = 1024;
+  uint32_t open_per_session = 16;
   absl::Duration idle_timeout = absl::Seconds(30);
   absl::Duration total_timeout = absl::Seconds(300);
 };
@@ -50,6 +54,8 @@ struct TxnOptions {
   std::string label;         // for people; at most 128 bytes
   bool exclusive = false;    // plain changes of what it has staged are refused
   bool durable = false;      // Commits that do not say what they want are to be durable
+  // Who begins it, for the limit of open ones; "": not known, then that limit is not asked.
+  std::string session = "";
 };
 
 //   OPEN ──Commit──> PREPARING ──> APPLIED ──(cycle)──> DURABLE
@@ -93,8 +99,7 @@ class TransactionTable {
  public:
   TransactionTable(const TransactionLimits& limits, Clock& clock);
 
-  // kResourceExhausted at the limit of open transactions; kInvalidArgument for options out of
-  // range.
+  // kResourceExhausted at a limit of open transactions; kInvalidArgument for options out of range.
   absl::StatusOr<TxnInfo> Begin(const TxnOptions& options);
 
   // Adds a write (`bytes` null: zeroes, which count no memory). kNotFound for an unknown id,
@@ -147,6 +152,7 @@ class TransactionTable {
     absl::Duration idle_at;  // monotonic time of the idle time-out, moved by each operation
     absl::Duration total_at;
     bool exclusive = false;
+    std::string session;
     std::vector<StagedWrite> writes;
     std::map<DiskId, IntervalSet> ranges;
     std::map<DiskId, uint64_t> sizes;  // of the disks whose size it changes
@@ -155,6 +161,7 @@ class TransactionTable {
   };
 
   absl::StatusOr<Transaction*> FindOpen(TxnId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckOpenLimits(const std::string& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status StageLocked(Transaction& txn, StagedWrite write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckLimits(const Transaction& txn, const StagedWrite& write) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -173,6 +180,8 @@ class TransactionTable {
   mutable absl::Mutex mu_;
   std::map<TxnId, Transaction> open_ ABSL_GUARDED_BY(mu_);  // OPEN and PREPARING
   absl::flat_hash_map<DiskId, std::vector<TxnId>> staging_on_ ABSL_GUARDED_BY(mu_);
+  // Open ones of each session that has any; "" is not counted.
+  absl::flat_hash_map<std::string, uint32_t> open_in_session_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<TxnId, TxnInfo> ended_ ABSL_GUARDED_BY(mu_);
   std::deque<TxnId> ended_order_ ABSL_GUARDED_BY(mu_);  // oldest first
   // No open transaction expires before it.

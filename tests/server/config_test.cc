@@ -134,6 +134,7 @@ TEST(Config, BadValuesSayWhatIsLegal) {
            Case{{"--tls-key", "k.pem"}, "tls-cert", "without the other"},
            Case{{"--tls-client-ca", "a.pem"}, "tls-client-ca", "needs"},
            Case{{"--transaction-idle-timeout", "0"}, "transaction", "more than 0"},
+           Case{{"--transactions-per-session", "0"}, "transactions-per-session", "1 to 65536"},
        }) {
     const std::string error = ErrorOf(With(c.arguments));
     EXPECT_THAT(error, HasSubstr(c.setting)) << c.arguments[0] << " " << c.arguments[1];

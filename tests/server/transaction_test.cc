@@ -121,5 +121,20 @@ TEST(Transaction, ACommitThatDoesNotSayIsAsDurableAsItsBeginSaid) {
   EXPECT_EQ(caller.Begin(odd).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+// Spec 04 section 9.4.
+TEST(Transaction, EachConnectionHasALimitOfOpenOnes) {
+  TestServer server([](ServerConfig& config) { config.options.transactions.open_per_session = 3; });
+  Caller one(server.Connect()), other(server.Connect());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(one.Begin().ok());
+  v1::Transaction third = one.transaction;
+  const grpc::Status full = one.Begin();
+  EXPECT_EQ(full.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(full.error_message(), HasSubstr("3 open transactions per session"));
+  EXPECT_TRUE(other.Begin().ok()) << "another connection";
+  one.transaction = third;
+  ASSERT_TRUE(one.Commit().ok());
+  EXPECT_TRUE(one.Begin().ok());
+}
+
 }  // namespace
 }  // namespace h2bd

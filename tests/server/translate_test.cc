@@ -196,6 +196,13 @@ TEST(DiskProto, OfADamagedDiskOnlyNameAndNumberAreTold) {
   EXPECT_EQ(disk.check_code(), v1::CHECK_CODE_UNSPECIFIED);
 }
 
+TEST(TransactionProto, PeersOfUnixSocketsAreNoSessions) {
+  EXPECT_EQ(SessionOf("unix:"), "");
+  EXPECT_EQ(SessionOf("unix:/run/h2bd.sock"), "");
+  EXPECT_EQ(SessionOf("ipv4:127.0.0.1:5432"), "ipv4:127.0.0.1:5432");
+  EXPECT_EQ(SessionOf("ipv6:%5B::1%5D:5432"), "ipv6:%5B::1%5D:5432");
+}
+
 TEST(TransactionProto, TimeoutsAreChecked) {
   google::protobuf::Duration d;
   EXPECT_FALSE(TimeoutFromProto(d).ok()) << "zero";

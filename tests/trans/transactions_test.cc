@@ -378,6 +378,29 @@ TEST_F(TransactionLimit, EachIsKeptAndReleased) {
   EXPECT_EQ(Stage(Begin(), WriteOf(kDisk, 0, 1000)), kOk);
 }
 
+// Spec 04 section 9.4: open ones per session.
+TEST_F(Transactions, ASessionHasALimitOfItsOwn) {
+  const auto begin = [&](const std::string& session) { return table_.Begin({.session = session}); };
+  std::vector<TxnId> ids;
+  for (int i = 0; i < 16; ++i) ids.push_back(begin("a")->id);
+  const absl::Status full = begin("a").status();
+  EXPECT_EQ(full.code(), kFull);
+  EXPECT_THAT(full.message(), HasSubstr("16 open transactions per session"));
+  EXPECT_EQ(begin("b").status(), absl::OkStatus());
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(begin("").status(), absl::OkStatus()) << "not known";
+
+  ASSERT_TRUE(table_.Abort(ids[0]).ok());
+  EXPECT_EQ(begin("a").status(), absl::OkStatus());
+  EXPECT_EQ(begin("a").status().code(), kFull);
+  ASSERT_TRUE(table_.Prepare(ids[1]).ok());
+  EXPECT_EQ(begin("a").status().code(), kFull) << "open until the outcome";
+  table_.Applied(ids[1], OpSeq(1));
+  EXPECT_EQ(begin("a").status(), absl::OkStatus());
+  clock_.Advance(absl::Seconds(31));
+  for (int i = 0; i < 16; ++i) EXPECT_EQ(begin("a").status(), absl::OkStatus()) << "all expired";
+  EXPECT_EQ(begin("a").status().code(), kFull);
+}
+
 // Spec 04 section 9.1.
 TEST_F(Transactions, DurableByDefaultIsRememberedToTheEnd) {
   const TxnInfo plain = *table_.Begin({});
