@@ -273,11 +273,33 @@ void SimClients::Transact(Client& client) {
   return world_.OneIn(6) ? Abort(client) : Commit(client);
 }
 
+uint64_t SimClients::SizeIn(const Client& client, DiskNumber number) {
+  uint64_t size = SizeOf(disks_.at(number));
+  for (const Staged& staged : client.staged) {
+    if (staged.disk == number) size = staged.new_size.value_or(size);
+  }
+  return size;
+}
+
+void SimClients::StageSize(Client& client) {
+  Staged staged;
+  staged.disk = AnyDisk();
+  staged.new_size = world_.Pick(kDiskBytesMost);
+  const OpenDisk& disk = disks_.at(staged.disk);
+  // Another transaction may have staged behind it.
+  if (Went(absl::StrFormat("stage %s to %d bytes", disk.name.second, *staged.new_size),
+           volume_.TxnResize(*client.txn, disk.ref, *staged.new_size, {}), {kAborted})) {
+    client.staged.push_back(std::move(staged));
+  }
+}
+
 void SimClients::Stage(Client& client) {
+  if (world_.OneIn(6)) return StageSize(client);
   Staged staged;
   staged.disk = AnyDisk();
   const OpenDisk& disk = disks_.at(staged.disk);
-  staged.range = AnyRange(SizeOf(disk), settle_ || world_.OneIn(5) ? kLongRange : kShortRange);
+  staged.range =
+      AnyRange(SizeIn(client, staged.disk), settle_ || world_.OneIn(5) ? kLongRange : kShortRange);
   staged.zeroes = world_.OneIn(6);
   if (staged.range.bytes.empty()) return;
   const ConstByteSpan bytes = AsBytes(staged.range.bytes);
@@ -306,7 +328,9 @@ void SimClients::Commit(Client& client) {
   Applied(info->seq, began, disks, [&](ModelState& state) {
     for (const Staged& staged : client.staged) {
       ModelDisk& disk = state.at(disks_.at(staged.disk).name);
-      if (staged.zeroes) {
+      if (staged.new_size.has_value()) {
+        disk.Resize(*staged.new_size);
+      } else if (staged.zeroes) {
         disk.Zero(staged.range.offset, staged.range.bytes.size());
       } else {
         disk.Write(staged.range.offset, AsBytes(staged.range.bytes));

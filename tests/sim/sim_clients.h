@@ -53,6 +53,7 @@ class SimClients {
     DiskNumber disk = 0;
     Range range;
     bool zeroes = false;
+    std::optional<uint64_t> new_size;  // then nothing else of it counts
   };
   struct Client {
     std::optional<TxnId> txn;
@@ -74,6 +75,9 @@ class SimClients {
   void Resize();
   void Transact(Client& client);
   void Stage(Client& client);
+  void StageSize(Client& client);
+  // Of a disk as the client's transaction sees it.
+  uint64_t SizeIn(const Client& client, DiskNumber number);
   void Commit(Client& client);
   void Abort(Client& client);
   void SyncSomething();
