@@ -192,8 +192,25 @@ TEST_F(VolumeTransaction, IllegalSizesAndDeletedDisksAreRefused) {
   EXPECT_EQ(volume_->GetTransaction(id)->writes, 0u);
 }
 
-// Space and memory are promised for the largest size on the way, whose tables have more levels.
-TEST_F(VolumeTransaction, WritesAtTheEndOfEverySizeFitWhatWasPromised) {
+// The tables of a larger disk have more levels: what is promised to a write behind the old end is
+// what it would be after a plain growth.
+TEST_F(VolumeTransaction, SpaceIsPromisedForTheLargestSizeOnTheWay) {
+  const auto promised = [&] { return volume_->GetStatus().space.reserved_bytes; };
+  constexpr uint64_t kEnd = kMaxDiskBytes - 3;
+  ExpectNothingIsPromised();
+  ASSERT_TRUE(volume_->ResizeDisk({"", "a"}, kMaxDiskBytes).ok());
+  ASSERT_EQ(WriteText(*volume_, a_, kEnd, "end"), absl::OkStatus());
+  const uint64_t plain = promised();
+  ExpectNothingIsPromised();
+  const TxnId id = Begin();
+  ASSERT_EQ(Resize(id, b_, kMaxDiskBytes), absl::OkStatus());
+  ASSERT_EQ(Stage(id, b_, kEnd, "end"), absl::OkStatus());
+  ASSERT_TRUE(volume_->Commit(id, {}).ok());
+  EXPECT_EQ(promised(), plain);
+}
+
+// No change costs more than was promised to it, which an assertion sees to.
+TEST_F(VolumeTransaction, ChangesAtTheEndOfEverySizeFitWhatWasPromised) {
   const TxnId id = Begin();
   for (unsigned bits = 16; bits <= 62; ++bits) {
     const uint64_t size = uint64_t{1} << bits;
