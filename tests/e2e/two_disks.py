@@ -59,6 +59,20 @@ class TwoDisks(Case):
         self.stop(self.server)
         self.assert_clean(self.volume)
 
+    def test_sizes_change_with_the_writes(self):
+        file = self.write_file("in", b"data" * 1000)
+        done = self.server.h2bd("txn", f"left:8M:{file}", "left:resize:9M", check=False)
+        self.assert_fails(done, 2, "h2bd: ")
+        self.server.json("txn", "left:resize:9M", f"left:8M:{file}", "right:resize:1K", "--durable")
+        self.server.kill()
+        self.assert_clean(self.volume)
+        self.server.start()
+        self.assertEqual(self.read("left", 8 * MIB, 4000), b"data" * 1000)
+        sizes = [self.server.json("disk", "info", disk)["size_bytes"] for disk in ("left", "right")]
+        self.assertEqual(sizes, [9 * MIB, 1 * KIB])
+        self.stop(self.server)
+        self.assert_clean(self.volume)
+
     def test_a_batch_file(self):
         file = self.write_file("some bytes", b"x" * 5000)
         batch = self.write_file("batch", (
