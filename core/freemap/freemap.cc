@@ -1,6 +1,7 @@
 #include "core/freemap/freemap.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -76,6 +77,7 @@ struct Freemap::Impl {
   CopyLedger ledger ABSL_GUARDED_BY(mu);
   CycleBlocks cycle ABSL_GUARDED_BY(mu);
   HeldChunks held ABSL_GUARDED_BY(mu);
+  std::set<size_t> written_zones ABSL_GUARDED_BY(mu);  // since the open
 
   std::array<Counter, kAllocated.size()> allocations, dropped;
   Counter undone, refused, forced, corrected;
@@ -302,9 +304,11 @@ absl::StatusOr<FreemapTree::Plan> Freemap::Impl::PlanFlush(const FlushTids& tids
 }
 
 uint64_t Freemap::Impl::AllocatorFree() const {
-  // What is staged for older headers is free on the media.
+  // What is staged for older headers is free on the media until its leaf is written.
   int64_t for_older = 0;
-  for (const size_t zone : held.zones()) for_older += map.CountStaged(zone, held.In(zone));
+  for (const size_t zone : held.zones()) {
+    if (!written_zones.contains(zone)) for_older += map.CountStaged(zone, held.In(zone));
+  }
   const uint64_t not_free = ChunkBytes(map.counts().staged + map.counts().used - for_older);
   // What is free where a leaf cannot be read is not known, but it does not change: the figure of
   // the header goes on.
@@ -342,6 +346,7 @@ absl::StatusOr<Freemap::Flushed> Freemap::Flush(const FlushTids& tids,
     impl_->ledger.Record({bref.key, bref.keybits}, tids.mirror_tid,
                          FreemapCopyOf(bref.data_off, bref.key, bref.keybits));
     impl_->CountOf(bref.type).finalized.Add();
+    if (bref.type == BrefType::kFreemapLeaf) impl_->written_zones.insert(ZoneAt(bref.key));
   }
   return Flushed{impl_->tree.Blockset(), impl_->AllocatorFree(), plan.blocks.size()};
 }

@@ -360,6 +360,17 @@ TEST_F(Damage, BlocksetFromFuzzIsRefusedNotFollowed) {
 // --- older headers
 // -----------------------------------------------------------------------------------
 
+// In the usable segments of Vector A.
+uint64_t BytesNotFree(const FreemapLeafData& leaf) {
+  uint64_t bytes = 0;
+  for (size_t s = 6; s < 16; ++s) {
+    for (int c = 0; c < kChunksPerSegment; ++c) {
+      if (leaf[s].chunk(c) != ChunkState::kFree) bytes += kChunkBytes;
+    }
+  }
+  return bytes;
+}
+
 // Another implementation has freed chunks in the newest header that an older one still has in use.
 TEST(Freemap, ChunksOfOlderHeadersAreHeldUntilTheyAreGone) {
   TestVolume volume = TestVolume::VectorA();
@@ -385,6 +396,7 @@ TEST(Freemap, ChunksOfOlderHeadersAreHeldUntilTheyAreGone) {
     ASSERT_LT(volume.header().mirror_tid, Tid(22)) << "the holder has left the ring long ago";
     EXPECT_NE(Take(volume, BrefType::kData, 16), old_block);
     volume.Commit();
+    EXPECT_EQ(volume.header().allocator_free, kVectorASize - BytesNotFree(*volume.Leaf(0)));
   }
   EXPECT_EQ(volume.header().mirror_tid, Tid(22))
       << "17 was overwritten by 21, which 22's flush sees";
