@@ -70,6 +70,7 @@ struct Freemap::Impl {
   uint64_t usable_bytes = 0, unreadable_bytes = 0;  // constant after Open
   uint64_t allocator_free_at_open = 0;
   uint64_t not_free_at_open = 0;  // in zones whose leaf can be read
+  std::vector<Tid> headers_in_part;
 
   mutable absl::Mutex mu;
   SpaceMap map ABSL_GUARDED_BY(mu);
@@ -95,7 +96,7 @@ struct Freemap::Impl {
   absl::Status LoadNewest(const VolumeData& header) ABSL_LOCKS_EXCLUDED(mu);
   void LoadLeaf(const Blockref& bref) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
   void LoadOlder(const RingEntry& entry) ABSL_LOCKS_EXCLUDED(mu);
-  void HoldFor(const RingEntry& entry, const Blockref& leaf) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  void HoldLeaf(const RingEntry& entry, const Blockref& leaf) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
 
   // --- flush
   absl::StatusOr<FreemapTree::Plan> PlanFlush(const FlushTids& tids, const std::vector<Tid>& ring)
@@ -140,7 +141,7 @@ absl::Status Freemap::Impl::LoadNewest(const VolumeData& header) {
 }
 
 // What an older header names must not be overwritten while it may still be mounted.
-void Freemap::Impl::HoldFor(const RingEntry& entry, const Blockref& leaf) {
+void Freemap::Impl::HoldLeaf(const RingEntry& entry, const Blockref& leaf) {
   const size_t zone = ZoneAt(leaf.key);
   const absl::StatusOr<std::unique_ptr<FreemapLeafData>> then = LoadFreemapLeaf(leaf, dio);
   if (then.ok()) {
@@ -172,19 +173,23 @@ void Freemap::Impl::LoadOlder(const RingEntry& entry) {
     logger.Warning("an older header's freemap cannot be read",
                    {{"mirror_tid", absl::StrCat(entry.mirror_tid.v)},
                     {"error", std::string(root.status().message())}});
+    headers_in_part.push_back(entry.mirror_tid);
     return;
   }
   absl::flat_hash_set<uint64_t> newest;
   VisitFreemap(tree.root(), [&](const FreemapEntry& e) { newest.insert(e.bref.data_off.raw); });
+  bool in_part = false;
   VisitFreemap(*root, [&](const FreemapEntry& e) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const Blockref& bref = e.bref;
     const int copy = FreemapCopyOf(bref.data_off, bref.key, bref.keybits);
     if (copy >= 0) ledger.Record({bref.key, bref.keybits}, entry.mirror_tid, copy);
     if (e.node == nullptr && bref.type == BrefType::kFreemapLeaf &&
         !newest.contains(bref.data_off.raw)) {
-      HoldFor(entry, bref);
+      HoldLeaf(entry, bref);
     }
+    in_part |= e.node == nullptr && bref.type == BrefType::kFreemapNode;
   });
+  if (in_part) headers_in_part.push_back(entry.mirror_tid);
 }
 
 absl::StatusOr<std::unique_ptr<Freemap>> Freemap::Open(const VolumeData& header,
@@ -275,6 +280,22 @@ absl::StatusOr<bool> Freemap::MarkAllocated(const Blockref& bref) {
   impl_->PublishCounts();
   return changed;
 }
+
+void Freemap::HoldFor(Tid header, const Blockref& bref) {
+  const DataOff at = bref.data_off;
+  if (at.radix() == 0 || at.offset().v < impl_->allocator_beg ||
+      !CheckPlacement(at, impl_->total_size).ok()) {
+    return;
+  }
+  const auto zone = static_cast<size_t>(at.offset().v >> kFreemapLeafRadix);
+  const auto segment = static_cast<size_t>((at.offset().v % kFreemapLeafSpan) / kSegBytes);
+  absl::MutexLock lock(&impl_->mu);
+  const SegmentChunks reached = impl_->map.StageBlock(at, impl_->held.In(zone, segment));
+  impl_->held.Hold(header, zone, segment, reached);
+  impl_->PublishCounts();
+}
+
+const std::vector<Tid>& Freemap::headers_in_part() const { return impl_->headers_in_part; }
 
 void Freemap::BeginCycle() {
   absl::MutexLock lock(&impl_->mu);

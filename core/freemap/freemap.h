@@ -79,6 +79,15 @@ class Freemap final : public BlockAllocator {
   // inside a block that is in use. kDataLoss for a place where no block may lie.
   absl::StatusOr<bool> MarkAllocated(const Blockref& bref);
 
+  // --- older headers (I-02)
+  // ----------------------------------------------------------------------- `header` reaches
+  // `bref`, which its own freemap does not tell: where that is free it is not given out before the
+  // header has left the ring. A place where no block may lie is passed over.
+  void HoldFor(Tid header, const Blockref& bref);
+  // Headers of the ring with a freemap node that could not be read: what they have in use below it
+  // is not known here.
+  const std::vector<Tid>& headers_in_part() const;
+
   // --- flush, P5 and P6
   // ---------------------------------------------------------------------------
   struct Flushed {

@@ -18,6 +18,19 @@ void HeldChunks::Hold(Tid header, size_t zone, const ChunkSet& chunks) {
   for (size_t s = 0; s < held.size(); ++s) held[s] |= chunks[s];
 }
 
+void HeldChunks::Hold(Tid header, size_t zone, size_t segment, const SegmentChunks& chunks) {
+  if (chunks.any()) headers_[header][zone][segment] |= chunks;
+}
+
+SegmentChunks HeldChunks::In(size_t zone, size_t segment) const {
+  SegmentChunks all;
+  for (const auto& [header, zones] : headers_) {
+    const auto it = zones.find(zone);
+    if (it != zones.end()) all |= it->second[segment];
+  }
+  return all;
+}
+
 ChunkSet HeldChunks::In(size_t zone) const {
   ChunkSet all;
   for (const auto& [header, zones] : headers_) {

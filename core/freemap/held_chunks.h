@@ -23,11 +23,13 @@ class HeldChunks {
  public:
   // `header` reaches `chunks` of `zone`.
   void Hold(Tid header, size_t zone, const ChunkSet& chunks);
+  void Hold(Tid header, size_t zone, size_t segment, const SegmentChunks& chunks);
   // Forgets the headers that are not in `ring`; returns, by zone, the chunks that no header holds
   // any more.
   std::vector<std::pair<size_t, ChunkSet>> Leave(std::span<const Tid> ring);
   // All that is held in `zone`.
   ChunkSet In(size_t zone) const;
+  SegmentChunks In(size_t zone, size_t segment) const;
   // The zones in which anything is held.
   std::set<size_t> zones() const;
 

@@ -236,6 +236,29 @@ ChunkSet SpaceMap::Stage(size_t zone, const FreemapLeafData& older, const ChunkS
   return reached;
 }
 
+SegmentChunks SpaceMap::StageBlock(DataOff data_off, const SegmentChunks& staged) {
+  const uint64_t address = data_off.offset().v;
+  const size_t zone = ZoneOf(address);
+  const int s = SegmentOf(address);
+  SegmentChunks reached;
+  if (Ensure(zone) == nullptr || !UsableRange(zone).contains(s)) return reached;
+  const bool was_dirty = dirty_.contains(zone);
+  BmapData changed = zones_[zone].zone->leaf[static_cast<size_t>(s)];
+  const int last = (InSegment(address) + static_cast<int32_t>(data_off.bytes()) - 1) >> kChunkRadix;
+  for (int c = ChunkOf(address); c <= last; ++c) {
+    const auto bit = static_cast<size_t>(c);
+    const bool free = changed.chunk(c) == ChunkState::kFree;
+    if (!free && !staged.test(bit)) continue;
+    reached.set(bit);
+    if (free) changed.set_chunk(c, ChunkState::kStaged);
+  }
+  if (changed != zones_[zone].zone->leaf[static_cast<size_t>(s)]) {
+    Edit(zone, s, [&](BmapData& b) { b = changed; });
+  }
+  if (!was_dirty) dirty_.erase(zone);
+  return reached;
+}
+
 int64_t SpaceMap::CountStaged(size_t zone, const ChunkSet& chunks) const {
   const FreemapLeafData* const data = leaf(zone);
   int64_t staged = 0;

@@ -16,8 +16,9 @@
 
 namespace h2bd {
 
+using SegmentChunks = std::bitset<kChunksPerSegment>;
 // Some chunks of one zone, by segment.
-using ChunkSet = std::array<std::bitset<kChunksPerSegment>, kFreemapEntries>;
+using ChunkSet = std::array<SegmentChunks, kFreemapEntries>;
 
 // The address space is a row of 1 GiB zones with one leaf each; zone n starts at n GiB. A leaf that
 // never was on the media is made when the first block goes into its zone. Not thread-safe.
@@ -61,6 +62,8 @@ class SpaceMap {
   // and that are free, or are in `staged` already (by another header). Stages (10) those that are
   // free. The leaf does not become dirty: what the media say is right, too.
   ChunkSet Stage(size_t zone, const FreemapLeafData& older, const ChunkSet& staged);
+  // The same for one block inside the address space; the chunks are those of its segment.
+  SegmentChunks StageBlock(DataOff data_off, const SegmentChunks& staged);
   int64_t CountStaged(size_t zone, const ChunkSet& chunks) const;
   // Staged chunks of `chunks` become free.
   void Unstage(size_t zone, const ChunkSet& chunks);

@@ -148,6 +148,7 @@ absl::Status Volume::Impl::OpenForWriting() {
   flusher = std::make_unique<Flusher>(parts, *set.header, Tid(pfses->HighestModifyTid().v + 1));
   const absl::Duration began = env.clock->MonotonicNow();
   H2_ASSIGN_OR_RETURN(const uint64_t recovered, RecoverFreemap(*set.header, *store, *freemap));
+  HoldWhatOlderFreemapsMiss(set, *store, *freemap, *env.logger);
   recovery_time = env.clock->MonotonicNow() - began;
   metrics.recovered_blocks.Add(recovered);
   if (recovered != 0) {

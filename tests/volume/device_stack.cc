@@ -101,6 +101,21 @@ std::string DigestOf(const SparseImage& image) {
   return digest.value_or("");
 }
 
+std::map<Tid, std::string> DigestsOf(const SparseImage& image) {
+  std::map<Tid, std::string> digests;
+  const auto devices = DevicesOf({image});
+  absl::StatusOr<VolumeSet> set = AssembleVolumeSet(Borrowed(devices), NullLogger());
+  EXPECT_TRUE(set.ok()) << set.status();
+  for (const HeaderProbe& probe : set->root_probes) {
+    if (!probe.status.ok()) continue;
+    absl::StatusOr<MediaReader> reader = MediaReader::Open(*set, probe.slot);
+    EXPECT_TRUE(reader.ok()) << reader.status();
+    const absl::StatusOr<std::string> digest = TreeDigest(*reader);
+    digests[probe.header->mirror_tid] = digest.ok() ? *digest : digest.status().ToString();
+  }
+  return digests;
+}
+
 DeviceStack::Layer::Layer(const SparseImage& image, IoLog& log, int device)
     : memory(image, 512, absl::StrFormat("memory%d", device)),
       recorder(memory, log, device),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,9 @@ void ExpectCleanSet(const SetImages& images);
 
 // The digest of everything that the newest header of a volume on one device leads to.
 std::string DigestOf(const SparseImage& image);
+
+// The digest of the tree of each valid header, by mirror_tid; of one that cannot be read, why.
+std::map<Tid, std::string> DigestsOf(const SparseImage& image);
 
 // Memory below a recorder below a device that can fail. The log holds what reached a device.
 class DeviceStack {

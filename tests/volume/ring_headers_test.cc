@@ -6,7 +6,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "core/fsck/tree_digest.h"
 #include "core/media/placement.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/device_stack.h"
@@ -15,25 +14,6 @@
 
 namespace h2bd {
 namespace {
-
-// The digest of the tree of each valid header, by mirror_tid.
-std::map<Tid, std::string> DigestsOf(const SparseImage& image) {
-  std::map<Tid, std::string> digests;
-  MemoryDevice device(image);
-  std::vector<std::unique_ptr<BlockDevice>> devices;
-  devices.push_back(std::make_unique<BorrowedDevice>(device));
-  absl::StatusOr<VolumeSet> set = AssembleVolumeSet(std::move(devices), NullLogger());
-  EXPECT_TRUE(set.ok()) << set.status();
-  for (const HeaderProbe& probe : set->root_probes) {
-    if (!probe.status.ok()) continue;
-    absl::StatusOr<MediaReader> reader = MediaReader::Open(*set, probe.slot);
-    EXPECT_TRUE(reader.ok()) << reader.status();
-    const absl::StatusOr<std::string> digest = TreeDigest(*reader);
-    EXPECT_TRUE(digest.ok()) << "slot " << probe.slot << ": " << digest.status();
-    digests[probe.header->mirror_tid] = digest.value_or("");
-  }
-  return digests;
-}
 
 class RingHeaders : public testing::TestWithParam<uint64_t> {};
 
