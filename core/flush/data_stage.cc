@@ -88,12 +88,14 @@ absl::Status DataStage::Install(const std::vector<DiskFlush>& disks, Stored stor
       GiveBack(batches);
       continue;
     }
+    ahead_.insert(disk.disk->id());
     const absl::Status installed = InstallDisk(disk, batches, tids);
     if (!installed.ok()) {
       GiveBack(std::span<const Batch>(end, stored.batches.end()));
       return AboutDisk(installed, *disk.disk);
     }
   }
+  std::erase_if(ahead_, [&](const DiskId& disk) { return !held.contains(disk); });
   return absl::OkStatus();
 }
 

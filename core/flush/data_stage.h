@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "core/base/executor.h"
@@ -49,10 +50,17 @@ class DataStage {
   // Puts the results into the trees of all disks that are not `held`: holes are punched, zero
   // blocks are erased, others are inserted; size, times and DIRECTDATA follow. Afterwards these
   // inodes are ready to be flushed. What was stored for a held disk gives its space back. After an
-  // error some trees have changed and some have not: the generations are still frozen, the next
-  // cycle takes them again.
+  // error some trees have changed, one perhaps in part, and some have not: the generations are
+  // still frozen, the next cycle takes them again.
   absl::Status Install(const std::vector<DiskFlush>& disks, Stored stored,
                        const HeldDisks::Faults& held, const FlushTids& tids);
+
+  // Instead of Install: what was stored gives its space back.
+  void Drop(Stored stored) { GiveBack(stored.batches); }
+
+  // Whether the tree of a disk has something of a generation that an Install which failed was
+  // about to put into trees.
+  bool TreeIsAhead(const DiskId& disk) const { return ahead_.contains(disk); }
 
  private:
   std::vector<Batch> MakeBatches(const std::vector<DiskFlush>& disks) const;
@@ -71,6 +79,7 @@ class DataStage {
                            const FlushTids& tids);
   absl::Status LeaveDirectData(const DiskFlush& disk, const FlushTids& tids);
 
+  std::set<DiskId> ahead_;
   BlockStore& store_;
   BlockCache& cache_;
   Executor& executor_;

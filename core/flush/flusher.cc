@@ -180,6 +180,12 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
   HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
   // Its removal is done: held, it would be put back into the index by the cycle that heals it.
   for (const DiskId& id : removed) faults.erase(id);
+  for (const auto& [id, why] : faults) {
+    // A pinned inode goes into the next header: with it would go what a held disk must keep back.
+    if (!data_stage_.TreeIsAhead(id) || !IsPinned(id)) continue;
+    data_stage_.Drop(std::move(stored));
+    return why;
+  }
   H2_RETURN_IF_ERROR(data_stage_.Install(alive, std::move(stored), faults, cycle.tids));
   for (const DiskFlush& flush : cycle.disks) {
     if (!faults.contains(flush.disk->id())) Pin(flush);
@@ -217,6 +223,11 @@ void Flusher::Pin(const DiskFlush& flush) {
   parts_.budget.TakeBack(flush.disk->memory_account());  // if it had been held
   pinned_.push_back({flush.disk, flush.disk->Installed(), blocks});
   metrics_.pinned_bytes.Add(pinned_.back().cost.memory_bytes);
+}
+
+bool Flusher::IsPinned(const DiskId& disk) const {
+  return std::any_of(pinned_.begin(), pinned_.end(),
+                     [&](const Pinned& pinned) { return pinned.disk->id() == disk; });
 }
 
 std::vector<Flusher::InodeFlush> Flusher::ChangedInodes(

@@ -106,6 +106,7 @@ class Flusher {
   void HoldFaulty(Cycle& cycle, const HeldDisks::Faults& faults);
   // The generation leaves the disk; what it holds stays taken until the header is confirmed.
   void Pin(const DiskFlush& flush);
+  bool IsPinned(const DiskId& disk) const;
   // An inode whose tree or meta data this cycle (or an aborted one) has changed.
   struct InodeFlush {
     Pfs* pfs = nullptr;
