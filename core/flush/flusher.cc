@@ -180,11 +180,13 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
   HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
   // Its removal is done: held, it would be put back into the index by the cycle that heals it.
   for (const DiskId& id : removed) faults.erase(id);
-  for (const auto& [id, why] : faults) {
-    // A pinned inode goes into the next header: with it would go what a held disk must keep back.
-    if (!data_stage_.TreeIsAhead(id) || !IsPinned(id)) continue;
+  for (const DiskFlush& flush : alive) {
+    // The inode goes into the next header: with it would go what a held disk must keep back.
+    const auto fault = faults.find(flush.disk->id());
+    if (fault == faults.end() || !data_stage_.TreeIsAhead(fault->first)) continue;
+    if (!IsPinned(fault->first) && flush.disk->inode().bref().data_off.radix() != 0) continue;
     data_stage_.Drop(std::move(stored));
-    return why;
+    return fault->second;
   }
   H2_RETURN_IF_ERROR(data_stage_.Install(alive, std::move(stored), faults, cycle.tids));
   for (const DiskFlush& flush : cycle.disks) {
