@@ -446,9 +446,13 @@ TEST_F(VolumeTest, ChangesOfNamesAndSizesHonourTheirDeadline) {
     const IoOptions soon{.deadline = absl::Now() + absl::Milliseconds(20)};
     if (!volume_->Write(disk, at, AsBytes(std::string(512, 'x')), soon).ok()) break;
   }
-  const IoOptions soon{.deadline = absl::Now() + absl::Milliseconds(20)};
+  const IoOptions soon{.deadline = absl::Now() + absl::Milliseconds(50)};
   constexpr absl::StatusCode kLate = absl::StatusCode::kDeadlineExceeded;
-  EXPECT_EQ(volume_->CreateDisk({"", "vm2"}, {kMiB}, soon).status().code(), kLate);
+  absl::Status created;
+  for (int i = 0; i < 1000 && created.ok(); ++i) {
+    created = volume_->CreateDisk({"", absl::StrCat("small", i)}, {kMiB}, soon).status();
+  }
+  EXPECT_EQ(created.code(), kLate);
   EXPECT_EQ(volume_->RenameDisk({"", "vm1"}, {"", "vm3"}, soon).status().code(), kLate);
   EXPECT_EQ(volume_->ResizeDisk({"", "vm1"}, kMiB, soon).status().code(), kLate);
   EXPECT_EQ(volume_->GetDisk({"", "vm1"})->size_bytes, 64 * kMiB);
