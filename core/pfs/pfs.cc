@@ -114,6 +114,13 @@ void Pfs::Forget(Inum inum) {
   inodes_.erase(inum.v);
 }
 
+bool Pfs::Knows(Inum inum, const Inode& inode) const {
+  if (inum == kInumPfsRoot) return &inode == root_.get();
+  absl::MutexLock lock(&mu_);
+  const auto it = inodes_.find(inum.v);
+  return it != inodes_.end() && it->second.get() == &inode;
+}
+
 absl::Status Pfs::PutIndex(const Blockref& bref) {
   H2_ASSERT(bref.type == BrefType::kInode && (bref.key.v & kDirhashVisible) == 0);
   const absl::Status status = root_->tree().Put(bref);

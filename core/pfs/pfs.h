@@ -48,6 +48,9 @@ class Pfs {
   // Makes an inode object known to GetInode before it is in the index.
   void Adopt(Inum inum, std::shared_ptr<Inode> inode) ABSL_LOCKS_EXCLUDED(mu_);
   void Forget(Inum inum) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether GetInode would give this very object: false once it is forgotten. Any thread that holds
+  // the inode.
+  bool Knows(Inum inum, const Inode& inode) const ABSL_LOCKS_EXCLUDED(mu_);
   // Puts a flushed inode's blockref into the index; removes it from there (OK when it is not there,
   // so that a cycle can be repeated). The caller holds the inode meanwhile.
   absl::Status PutIndex(const Blockref& bref) ABSL_LOCKS_EXCLUDED(mu_);
@@ -71,7 +74,7 @@ class Pfs {
   const Key key_;
   const bool snapshot_;
   std::atomic<uint64_t> last_opseq_{0};
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   uint64_t next_inum_ ABSL_GUARDED_BY(mu_);  // next number to issue
   uint64_t stored_inum_
       ABSL_GUARDED_BY(mu_);  // the counter as the last Flush stored it, or as it was at open

@@ -96,16 +96,20 @@ absl::StatusOr<Dirent> Volume::Impl::Resolve(Pfs& pfs, const std::string& path) 
 
 absl::StatusOr<DiskRef> Volume::Impl::DiskOf(Pfs& pfs, Inum inum) {
   const DiskId id{pfs.key(), inum};
+  const auto no_disk = [&] { return NoDisk(absl::StrFormat("with inode %d", inum.v)); };
   {
     absl::MutexLock lock(&disks_mu);
     const auto it = disks.find(id);
     if (it != disks.end()) {
-      if (it->second->deleted()) return NoDisk(absl::StrFormat("with inode %d", inum.v));
+      if (it->second->deleted()) return no_disk();
       return it->second;
     }
   }
   H2_ASSIGN_OR_RETURN(std::shared_ptr<Inode> inode, pfs.GetInode(inum));
   absl::MutexLock lock(&disks_mu);
+  const auto known = disks.find(id);
+  // Deleted meanwhile; the inode of a second Disk would come back with its first change.
+  if (known != disks.end() ? known->second->deleted() : !pfs.Knows(inum, *inode)) return no_disk();
   DiskRef& disk = disks[id];
   if (disk == nullptr) disk = std::make_shared<Disk>(id, pfs, std::move(inode), *context);
   const DiskRef found = disk;

@@ -115,6 +115,50 @@ TEST(Pfs, AnInodeThatWasFlushedMeanwhileIsReadAgain) {
   EXPECT_EQ(pfs.GetInode(inum).value()->meta().size, 7 * kLogicalBytes);
 }
 
+// The window between the look-up of a name and the use of its inode: a delete and its cycle run
+// while GetInode reads (I-29).
+TEST(Pfs, AnInodeThatWasDeletedMeanwhileIsNotFound) {
+  for (const bool table_is_read : {true, false}) {
+    SCOPED_TRACE(table_is_read ? "during the read of the index" : "during the read of the inode");
+    PfsWorld world;
+    world.chains().NewPlace(BrefType::kData, 16);  // the inode has a device buffer of its own
+    const Inum inum = world.AddFile(world.pfs("DATA"), "a")->meta().inum;
+    world.chains().NewPlace(BrefType::kData, 16);
+    for (int i = 0; i < 10; ++i) world.AddFile(world.pfs("DATA"), "file" + std::to_string(i));
+    world.FlushAll();
+    world.Reopen();
+    Pfs& pfs = world.pfs("DATA");
+    if (!table_is_read) {
+      ASSERT_TRUE((*pfs.root().tree().Find(Key(inum.v))).has_value());
+    }
+    bool deleted = false;
+    world.chains().DuringNextRead([&] {
+      ASSERT_TRUE(pfs.EraseIndex(inum).ok());
+      pfs.Forget(inum);
+      deleted = true;
+    });
+    EXPECT_EQ(pfs.GetInode(inum).status().code(), absl::StatusCode::kNotFound);
+    EXPECT_TRUE(deleted);
+    EXPECT_EQ(pfs.GetInode(inum).status().code(), absl::StatusCode::kNotFound) << "it stays away";
+    world.FlushAll();
+    world.Reopen();
+    EXPECT_EQ(world.pfs("DATA").GetInode(inum).status().code(), absl::StatusCode::kNotFound);
+  }
+}
+
+TEST(Pfs, KnowsAnInodeUntilItIsForgotten) {
+  PfsWorld world;
+  Pfs& pfs = world.pfs("DATA");
+  const Inum inum = world.AddFile(pfs, "a")->meta().inum;
+  const auto inode = *pfs.GetInode(inum);
+  pfs.TrimInodes(0);
+  EXPECT_TRUE(pfs.Knows(inum, *inode));
+  EXPECT_FALSE(pfs.Knows(inum, pfs.root()));
+  ASSERT_TRUE(pfs.EraseIndex(inum).ok());
+  pfs.Forget(inum);
+  EXPECT_FALSE(pfs.Knows(inum, *inode));
+}
+
 TEST(Pfs, TrimKeepsWhatIsHeldOrModified) {
   PfsWorld world;
   Pfs& pfs = world.pfs("DATA");

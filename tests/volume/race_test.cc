@@ -9,6 +9,7 @@
 #include "core/base/random.h"
 #include "core/fsck/check.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/gated_device.h"
 #include "tests/volume/test_volume.h"
 
 namespace h2bd {
@@ -174,6 +175,55 @@ TEST(VolumeRace, TransactionsStayWholeAmongEverythingElse) {
   int64_t sum = 0;
   for (int i = 0; i < kAccounts; ++i) sum += read(**volume, *(*volume)->OpenDisk(name(i)));
   EXPECT_EQ(sum, 0);
+}
+
+// I-29: an open that has found the name and reads the inode while the disk is deleted gets no disk,
+// or one that nothing can be written to; nothing brings the inode back.
+TEST(VolumeRace, ADeleteDuringAnOpenIsNotUndoneByIt) {
+  MemoryDevice memory(*FormattedImage(8 * kGiB));
+  // Their inodes lie in buffers of their own: the open of the volume reads none of them.
+  constexpr int kBegin = 100, kEnd = 112, kDisks = 200;
+  {
+    const auto volume = OpenOn(memory, ManualOptions());
+    for (int i = 0; i < kDisks; ++i) {
+      ASSERT_TRUE((*volume)->CreateDisk({"", absl::StrCat("d", i)}, {kLogicalBytes}).ok());
+    }
+    ASSERT_EQ((*volume)->Close(), absl::OkStatus());
+  }
+  for (int i = kBegin; i < kEnd; ++i) {
+    SCOPED_TRACE(i);
+    const DiskName name{"", absl::StrCat("d", i)};
+    GatedDevice device(memory);
+    const auto volume = OpenOn(device, ThreadedOptions());
+    ASSERT_TRUE(volume.ok()) << volume.status();
+    // Reads the tables of the names, and no inode.
+    EXPECT_EQ((*volume)->OpenDisk({"", "none"}).status().code(), absl::StatusCode::kNotFound);
+    device.reads().Hold();
+    absl::StatusOr<DiskRef> opened;
+    std::thread opener([&] { opened = (*volume)->OpenDisk(name); });
+    device.reads().AwaitHeld();
+    std::thread deleter([&] {
+      EXPECT_EQ((*volume)->DeleteDisk(name), absl::OkStatus());
+      EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
+    });
+    device.reads().LetGo();
+    opener.join();
+    deleter.join();
+    if (opened.ok()) {
+      EXPECT_EQ(WriteText(**volume, *opened, 0, "back").code(), absl::StatusCode::kNotFound);
+    } else {
+      EXPECT_EQ(opened.status().code(), absl::StatusCode::kNotFound) << opened.status();
+    }
+    EXPECT_EQ((*volume)->OpenDisk(name).status().code(), absl::StatusCode::kNotFound);
+    opened = absl::UnknownError("gone");
+    EXPECT_EQ((*volume)->Close(), absl::OkStatus());
+  }
+  BlockDevice* devices[] = {&memory};
+  CheckOptions strict;
+  strict.all_slots_strict = true;
+  const CheckReport report = CheckDevices(devices, strict);
+  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+  EXPECT_EQ(report.count(FindingCode::kInodeOrphan), 0u) << report.ToString();
 }
 
 }  // namespace
