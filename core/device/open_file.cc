@@ -56,37 +56,6 @@ absl::Status CheckFileType(const std::string& path, mode_t mode) {
       absl::StrCat(path, " is ", found, "; legal: a block device or a regular file"));
 }
 
-// Where fdatasync is a promise of another machine, or of a program that we cannot see into (F-226).
-const char* NetworkFileSystem(int fd) {
-  struct statfs info {};
-  if (fstatfs(fd, &info) != 0) return nullptr;
-  switch (static_cast<uint32_t>(info.f_type)) {
-    case 0x00006969:
-      return "NFS";
-    case 0x0000517b:
-    case 0xfe534d42:
-    case 0xff534d42:
-      return "SMB";
-    case 0x00c36400:
-      return "Ceph";
-    case 0x01021997:
-      return "9P";
-    case 0x5346414f:
-    case 0x6b414653:
-      return "AFS";
-    case 0x73757245:
-      return "Coda";
-    case 0x0000564c:
-      return "NCP";
-    case 0x0bd00bd0:
-      return "Lustre";
-    case 0x65735546:
-      return "FUSE";
-    default:
-      return nullptr;
-  }
-}
-
 absl::StatusOr<FileDescriptor> Open(const std::string& path, int flags) {
   for (;;) {
     FileDescriptor fd(open(path.c_str(), flags));
@@ -196,6 +165,54 @@ FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) close(fd_);
 }
 
+const char* NetworkFileSystem(uint32_t magic) {
+  switch (magic) {
+    case 0x00006969:
+      return "NFS";
+    case 0x0000517b:
+    case 0xfe534d42:
+    case 0xff534d42:
+      return "SMB";
+    case 0x00c36400:
+      return "Ceph";
+    case 0x01021997:
+      return "9P";
+    case 0x5346414f:
+    case 0x6b414653:
+      return "AFS";
+    case 0x73757245:
+      return "Coda";
+    case 0x0000564c:
+      return "NCP";
+    case 0x0bd00bd0:
+      return "Lustre";
+    case 0x65735546:
+      return "FUSE";
+    case 0x19830326:
+      return "BeeGFS";
+    case 0x47504653:
+      return "GPFS";
+    case 0xaad7aaea:
+      return "PanFS";
+    case 0x786f4256:
+      return "VirtualBox folders";
+    case 0xbacbacbc:
+      return "VMware folders";
+    default:
+      return nullptr;
+  }
+}
+
+absl::Status CheckFileSystem(const std::string& path, uint32_t magic,
+                             const FileDeviceOptions& options) {
+  const char* const network = NetworkFileSystem(magic);
+  if (network == nullptr || options.allow_network_file_system) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, " lies on ", network,
+                   ": a network file system must be allowed by name, because its fdatasync may "
+                   "not reach a disk"));
+}
+
 std::string ErrnoText(int error) { return std::generic_category().message(error); }
 
 namespace {
@@ -224,12 +241,9 @@ absl::StatusOr<OpenFile> OpenOnce(const std::string& path, const FileDeviceOptio
   if (S_ISBLK(info.st_mode)) {
     H2_RETURN_IF_ERROR(MeasureBlockDevice(path, info.st_rdev, file));
   } else {
-    const char* network = NetworkFileSystem(file.fd.get());
-    if (network != nullptr && !options.allow_network_file_system) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path, " lies on ", network,
-                       ": a network file system must be allowed by name, because its fdatasync may "
-                       "not reach a disk"));
+    struct statfs system {};
+    if (fstatfs(file.fd.get(), &system) == 0) {
+      H2_RETURN_IF_ERROR(CheckFileSystem(path, static_cast<uint32_t>(system.f_type), options));
     }
     MeasureRegularFile(info, file);
     if (!options.read_only && static_cast<uint64_t>(info.st_blocks) * 512 < file.size_bytes) {

@@ -43,6 +43,13 @@ struct OpenFile {
 absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
                                              const FileDeviceOptions& options, Logger& logger);
 
+// The name of the file system with this f_type when fdatasync on it is a promise of another
+// machine, or of a program that we cannot see into (F-226); else null.
+const char* NetworkFileSystem(uint32_t magic);
+// kFailedPrecondition for such a one, unless `options` allow it.
+absl::Status CheckFileSystem(const std::string& path, uint32_t magic,
+                             const FileDeviceOptions& options);
+
 // "No such file or directory".
 std::string ErrnoText(int error);
 
