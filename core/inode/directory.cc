@@ -43,6 +43,17 @@ absl::StatusOr<Dirent> ReadEntry(const Blockref& bref, BlockStore& store) {
   return entry;
 }
 
+// What a leaf says when its name cannot be read.
+Dirent WithoutName(const Blockref& bref) {
+  Dirent entry;
+  entry.key = bref.key;
+  if (bref.type == BrefType::kDirent) {
+    entry.inum = bref.dirent_inum();
+    entry.type = static_cast<ObjectType>(bref.dirent_type());
+  }
+  return entry;
+}
+
 // Whether the entry may have this name, without I/O.
 bool MayBeNamed(const Blockref& bref, absl::string_view name) {
   if (bref.type != BrefType::kDirent) return bref.type == BrefType::kInode;
@@ -93,7 +104,7 @@ absl::StatusOr<std::optional<Dirent>> FindDirent(Inode& dir, BlockStore& store,
 }
 
 absl::StatusOr<std::vector<Dirent>> ListDirents(Inode& dir, BlockStore& store, Key from,
-                                                size_t limit, std::vector<Key>* damaged) {
+                                                size_t limit, std::vector<Dirent>* damaged) {
   std::vector<Dirent> entries;
   if (limit == 0) return entries;
   absl::Status status;
@@ -106,7 +117,7 @@ absl::StatusOr<std::vector<Dirent>> ListDirents(Inode& dir, BlockStore& store, K
       status = entry.status();
       return false;
     } else if (damaged != nullptr) {
-      damaged->push_back(bref.key);
+      damaged->push_back(WithoutName(bref));
     }
     return entries.size() < limit;
   }));

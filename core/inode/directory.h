@@ -10,7 +10,7 @@
 namespace h2bd {
 
 struct Dirent {
-  std::string name;
+  std::string name;  // "" in listings: cannot be read
   Inum inum;
   ObjectType type = ObjectType::kUnknown;
   Key key;
@@ -21,10 +21,12 @@ struct Dirent {
 absl::StatusOr<std::optional<Dirent>> FindDirent(Inode& dir, BlockStore& store,
                                                  absl::string_view name);
 
-// Up to `limit` entries with keys >= `from`, in key order. Entries whose name cannot be read are
-// skipped and their keys reported in `damaged` where given.
+// Up to `limit` entries with keys >= `from`, in key order. Entries whose name cannot be read do not
+// count; where `damaged` is given they go there, without a name, and with the inode (0) and type
+// (kUnknown) where these can be read.
 absl::StatusOr<std::vector<Dirent>> ListDirents(Inode& dir, BlockStore& store, Key from,
-                                                size_t limit, std::vector<Key>* damaged = nullptr);
+                                                size_t limit,
+                                                std::vector<Dirent>* damaged = nullptr);
 
 // Flusher only. Inserts an entry under a free key of its bucket (spec 03 section 12.2);
 // kAlreadyExists when the name is there, kResourceExhausted when all 32768 keys are taken.

@@ -1,6 +1,7 @@
 #include "core/pfs/namespace.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 #include "core/media/dirhash.h"
@@ -44,11 +45,13 @@ absl::StatusOr<std::vector<Dirent>> Namespace::List(Pfs& pfs, Key from, size_t l
     }
   }
   // Names that pending changes hide make room for more from the media.
+  std::vector<Dirent> damaged;
   H2_ASSIGN_OR_RETURN(std::vector<Dirent> stored,
-                      ListDirents(pfs.root(), store_, from, limit + pending.size()));
+                      ListDirents(pfs.root(), store_, from, limit + pending.size(), &damaged));
   for (Dirent& entry : stored) {
     if (!pending.contains(entry.name)) result.push_back(std::move(entry));
   }
+  std::move(damaged.begin(), damaged.end(), std::back_inserter(result));
   std::sort(result.begin(), result.end(), [](const Dirent& a, const Dirent& b) {
     return std::tie(a.key, a.name) < std::tie(b.key, b.name);
   });

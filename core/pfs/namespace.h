@@ -29,7 +29,7 @@ class Namespace {
   absl::StatusOr<std::optional<Dirent>> Lookup(Pfs& pfs, absl::string_view name)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Up to `limit` entries with keys >= `from`, in key order. A pending name stands at the end of
-  // its hash bucket until it has a key of its own.
+  // its hash bucket until it has a key of its own. An entry whose name cannot be read has none.
   absl::StatusOr<std::vector<Dirent>> List(Pfs& pfs, Key from, size_t limit)
       ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -87,8 +87,9 @@ struct DiskInfo {
   absl::Time create_time, modify_time;
   CompMethod comp = CompMethod::kNone;
   CheckMethod check = CheckMethod::kNone;
-  // The inode cannot be read, then only the name and its number are known; or the disk is held: its
-  // changes cannot be stored, a Sync of it says why.
+  // The inode cannot be read, then only the name and its number are known; or, in lists, the name:
+  // then it is shown as "?unreadable-name-" and 16 digits, and cannot be opened; or the disk is
+  // held: its changes cannot be stored, a Sync of it says why.
   bool damaged = false;
 };
 

@@ -150,6 +150,17 @@ DiskInfo Volume::Impl::InfoOf(Disk& disk, const std::string& path) {
   return info;
 }
 
+DiskInfo Volume::Impl::InfoOf(Pfs& pfs, const Dirent& entry) {
+  if (!entry.name.empty()) {
+    const absl::StatusOr<DiskRef> disk = DiskOf(pfs, entry.inum);
+    if (disk.ok()) return InfoOf(**disk, entry.name);
+  }
+  // The key tells entries without names apart.
+  const std::string shown =
+      entry.name.empty() ? absl::StrFormat("?unreadable-name-%016x", entry.key.v) : entry.name;
+  return {.name = {pfs.label(), shown}, .inum = entry.inum, .damaged = true};
+}
+
 absl::StatusOr<DiskRef> Volume::OpenDisk(const DiskName& name) { return impl_->OpenDisk(name); }
 
 absl::StatusOr<DiskInfo> Volume::GetDisk(const DiskName& name) {
@@ -175,14 +186,9 @@ absl::StatusOr<DiskList> Volume::ListDisks(const std::string& pfs_label, int pag
     H2_ASSIGN_OR_RETURN(const std::vector<Dirent> entries,
                         impl_->names->List(*pfs, Key(from), wanted - list.disks.size()));
     for (const Dirent& entry : entries) {
-      if (entry.type != ObjectType::kRegfile) continue;
-      const absl::StatusOr<DiskRef> disk = impl_->DiskOf(*pfs, entry.inum);
-      if (disk.ok()) {
-        list.disks.push_back(impl_->InfoOf(**disk, entry.name));
-      } else {
-        list.disks.push_back(
-            {.name = {pfs->label(), entry.name}, .inum = entry.inum, .damaged = true});
-      }
+      const bool unknown = entry.name.empty() && entry.type == ObjectType::kUnknown;
+      if (entry.type != ObjectType::kRegfile && !unknown) continue;
+      list.disks.push_back(impl_->InfoOf(*pfs, entry));
     }
     if (entries.empty() || entries.back().key.v == UINT64_MAX) return list;
     from = entries.back().key.v + 1;

@@ -65,6 +65,8 @@ struct Volume::Impl {
   absl::StatusOr<DiskRef> DiskById(const DiskId& id);
   absl::StatusOr<DiskRef> DiskOf(Pfs& pfs, Inum inum);
   DiskInfo InfoOf(Disk& disk, const std::string& path);
+  // Of an entry of a listing, which may be damaged.
+  DiskInfo InfoOf(Pfs& pfs, const Dirent& entry);
 
   // --- volume_io.cc
   // Memory and space for a change, waiting where it must; given back by the destructor unless Spend

@@ -178,14 +178,18 @@ TEST_F(DirectoryTest, DamagedNamesAreSkippedAndReported) {
   world_.Damage(leaf.data_off, 5);
   Open(closed);
 
-  std::vector<Key> damaged;
+  std::vector<Dirent> damaged;
   const auto listed = ListDirents(*dir_, world_.store(), Key(0), 100, &damaged);
   ASSERT_TRUE(listed.ok()) << listed.status();
   ASSERT_EQ(listed->size(), 1u);
   EXPECT_EQ((*listed)[0].name, "fine");
   EXPECT_EQ(damaged.size(), 2u);
-  EXPECT_EQ(std::ranges::count(damaged, leaf.key), 1);
-  EXPECT_EQ(std::ranges::count(damaged, slash.key), 1);
+  EXPECT_EQ(std::ranges::count(damaged, leaf.key, &Dirent::key), 1);
+  EXPECT_EQ(std::ranges::count(damaged, slash.key, &Dirent::key), 1);
+  for (const Dirent& entry : damaged) {
+    EXPECT_EQ(entry.name, "");
+    EXPECT_EQ(entry.inum, (entry.key == slash.key ? slash : leaf).dirent_inum());
+  }
   EXPECT_EQ(Find(name).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(Insert(name).code(), absl::StatusCode::kDataLoss) << "it may be there already";
   EXPECT_TRUE(ListDirents(*dir_, world_.store(), Key(0), 100).ok());

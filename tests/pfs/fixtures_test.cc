@@ -113,7 +113,7 @@ class Reader {
   void ReadDirectory(const std::string& path, Inode& dir) {
     Key from;
     for (;;) {
-      std::vector<Key> damaged;
+      std::vector<Dirent> damaged;
       const auto page = ListDirents(dir, store_, from, 100, &damaged);
       ASSERT_TRUE(page.ok()) << page.status();
       EXPECT_TRUE(damaged.empty());

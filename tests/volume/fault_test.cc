@@ -3,6 +3,9 @@
 // Writes and barriers that fail: commit_fault_test.cc.
 #include <gtest/gtest.h>
 
+#include <set>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tests/support/fixtures.h"
@@ -255,6 +258,55 @@ TEST_F(FaultTest, ADiskWhoseInodeIsDamagedIsListedAndCanBeDeleted) {
   EXPECT_TRUE((*volume)->Sync(nullptr, {}).ok());
   EXPECT_EQ((*volume)->ListDisks("", 10, "")->disks.size(), 1u);
   EXPECT_EQ((*volume)->OpenDisk({"", "d"}).status().code(), absl::StatusCode::kNotFound);
+}
+
+// What a listing leaves out nobody would miss.
+TEST_F(FaultTest, ADiskWhoseNameIsDamagedIsListedAllTheSame) {
+  const std::string long_name(200, 'n');  // in a block of its own
+  MemoryDevice fresh(image_);
+  Inum inum;
+  {
+    const auto volume = OpenOn(fresh, ManualOptions());
+    for (const std::string& name : {std::string("a"), long_name, std::string("z")}) {
+      const auto made = (*volume)->CreateDisk({"", name}, {kMiB});
+      ASSERT_TRUE(made.ok());
+      if (name == long_name) inum = made->inum;
+    }
+    ASSERT_TRUE((*volume)->Sync(nullptr, {}).ok());
+  }
+  SparseImage image = fresh.Snapshot();
+  const SparseImage intact = image;
+  int copies = 0;
+  for (const auto& [number, page] : intact.pages()) {
+    for (size_t at = 0; at + kAllocMin <= SparseImage::kPage; at += kAllocMin) {
+      const ConstByteSpan text = page->span().subspan(at, long_name.size());
+      if (AsText(text) != long_name) continue;
+      std::byte byte = text[7] ^ std::byte{1};
+      image.Write(number * SparseImage::kPage + at + 7, {&byte, 1});
+      ++copies;
+    }
+  }
+  ASSERT_EQ(copies, 1);
+  MemoryDevice device(std::move(image));
+  const auto volume = OpenOn(device, ManualOptions());
+  ASSERT_TRUE(volume.ok()) << volume.status();
+  for (const int page_size : {1, 2, 100}) {
+    SCOPED_TRACE(page_size);
+    std::set<std::string> names;
+    std::string token;
+    do {
+      const auto page = (*volume)->ListDisks("", page_size, token);
+      ASSERT_TRUE(page.ok()) << page.status();
+      for (const DiskInfo& disk : page->disks) {
+        EXPECT_TRUE(names.insert(disk.name.path).second) << disk.name.path;
+        EXPECT_EQ(disk.damaged, absl::StartsWith(disk.name.path, "?unreadable-name-"));
+        EXPECT_EQ(disk.inum == inum, disk.damaged);
+      }
+      token = page->next_page_token;
+    } while (!token.empty());
+    EXPECT_EQ(names.size(), 3u) << "a, z and the damaged one";
+  }
+  EXPECT_EQ((*volume)->OpenDisk({"", long_name}).status().code(), absl::StatusCode::kDataLoss);
 }
 
 // A header that somebody made up, or damage that a check code does not show: ids never wrap.
