@@ -46,6 +46,8 @@ class BlockDevice {
   // Whether a write that has returned may be lost with the power before a Sync. True unless the
   // device is known to write through.
   virtual bool volatile_cache() const { return true; }
+  // What its queue says of its cache: "write back", "write through" or "unknown".
+  virtual std::string write_cache() const { return "unknown"; }
   // For messages and metric labels: the path.
   virtual const std::string& name() const = 0;
 

@@ -54,6 +54,7 @@ class FileDevice final : public BlockDevice {
   uint32_t sector_bytes() const override { return file_.sector_bytes; }
   bool read_only() const override { return file_.read_only; }
   bool volatile_cache() const override { return file_.volatile_cache(); }
+  std::string write_cache() const override { return file_.write_cache; }
   const std::string& name() const override { return path_; }
 
  private:
@@ -160,7 +161,10 @@ absl::StatusOr<std::unique_ptr<BlockDevice>> OpenFileDevice(const std::string& p
                               {"read_only", file.read_only ? "yes" : "no"},
                               {"direct_io", file.direct ? "yes" : "no"},
                               {"engine", engine->name()},
-                              {"write_cache", file.write_cache}});
+                              {"write_cache", file.write_cache},
+                              {"fua", file.queue.fua},
+                              {"queue", file.queue.name.empty() ? "none" : file.queue.ToString()}});
+  WarnOfDoubts(path, file.queue, logger);
   return std::make_unique<FileDevice>(path, std::move(file), std::move(engine));
 }
 

@@ -12,7 +12,6 @@
 #include <bit>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -114,17 +113,6 @@ void StopDirectIo(OpenFile& file) {
   file.direct = false;
 }
 
-std::string WriteCacheOf(dev_t device) {
-  const std::string base = absl::StrFormat("/sys/dev/block/%d:%d/", major(device), minor(device));
-  // A partition has no queue of its own; its disk is the directory above.
-  for (const char* queue : {"queue/write_cache", "../queue/write_cache"}) {
-    std::ifstream in(base + queue);
-    std::string mode;
-    if (std::getline(in, mode)) return mode;
-  }
-  return "unknown";
-}
-
 absl::Status MeasureBlockDevice(const std::string& path, dev_t device, OpenFile& file) {
   int sector = 0;
   uint64_t bytes = 0;
@@ -134,7 +122,8 @@ absl::Status MeasureBlockDevice(const std::string& path, dev_t device, OpenFile&
   }
   file.sector_bytes = static_cast<uint32_t>(sector);
   file.size_bytes = bytes;
-  file.write_cache = WriteCacheOf(device);
+  file.queue = ReadQueueReport("/sys", major(device), minor(device));
+  file.write_cache = file.queue.write_cache;
   return absl::OkStatus();
 }
 

@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "core/base/status.h"
 #include "core/device/file_device.h"
+#include "core/device/queue_report.h"
 
 namespace h2bd {
 
@@ -36,6 +37,7 @@ struct OpenFile {
   bool read_only = false;
   bool direct = false;      // O_DIRECT is on
   std::string write_cache;  // what the queue says: "write back", "write through", or "unknown"
+  QueueReport queue;        // of a block device
   bool volatile_cache() const { return write_cache != "write through"; }
 };
 

@@ -263,6 +263,11 @@ void Volume::Describe(MetricVisitor& visitor) const {
   if (v.flusher != nullptr) v.flusher->metrics().Describe(visitor);
   if (v.freemap != nullptr) v.freemap->Describe(visitor);
   v.dio->Describe(visitor);
+  for (size_t i = 0; i < v.set.devices->size(); ++i) {
+    const BlockDevice& device = v.set.devices->device(i);
+    visitor.OnGauge("h2bd_device_write_cache", "1; what the queue of the device says of its cache.",
+                    {{"device", device.name()}, {"mode", device.write_cache()}}, 1);
+  }
   v.store->metrics().Describe(visitor);
   visitor.OnCounter("h2bd_flush_device_write_bytes_total",
                     "Bytes handed to a device, by what they are.",

@@ -61,6 +61,8 @@ TEST_F(StartupReport, NamesEverythingThatDecidesWhetherABarrierReachesTheDisk) {
       EXPECT_TRUE(direct ? report.contains("direct_io") : report["direct_io"] == "no");
       EXPECT_FALSE(report["engine"].empty());
       EXPECT_EQ(report["write_cache"], "unknown") << "a file has no queue";
+      EXPECT_EQ(report["queue"], "none");
+      EXPECT_EQ(report["fua"], "unknown");
     }
   }
 }

@@ -77,6 +77,7 @@ class ForwardingDevice : public BlockDevice {
   uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return inner_.read_only(); }
   bool volatile_cache() const override { return inner_.volatile_cache(); }
+  std::string write_cache() const override { return inner_.write_cache(); }
   const std::string& name() const override { return inner_.name(); }
 
  protected:

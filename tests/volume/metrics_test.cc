@@ -460,5 +460,21 @@ TEST_F(MetricsTest, ACommitHasThreeStages) {
   EXPECT_EQ(stages(), (Counts{1, 1, 1}));
 }
 
+// F-227: whether barriers are needed, for each device.
+TEST(Metrics, SayWhatTheQueueOfEachDeviceSays) {
+  class WriteThrough final : public ForwardingDevice {
+   public:
+    explicit WriteThrough(BlockDevice& inner) : ForwardingDevice(inner) {}
+    std::string write_cache() const override { return "write through"; }
+  };
+  MemoryDevice memory(*FormattedImage(8 * kGiB));
+  WriteThrough device(memory);
+  const auto known = OpenOn(device, ManualOptions());
+  EXPECT_EQ(MetricValues(**known)["h2bd_device_write_cache{device=memory,mode=write through}"], 1);
+  MemoryDevice other(*FormattedImage(8 * kGiB));
+  const auto unknown = OpenOn(other, ManualOptions());
+  EXPECT_EQ(MetricValues(**unknown)["h2bd_device_write_cache{device=memory,mode=unknown}"], 1);
+}
+
 }  // namespace
 }  // namespace h2bd
