@@ -65,6 +65,8 @@ class GroupCommitTest : public testing::Test {
     world_->allocator().FailAt(0);
     world_->allocator().LetGo();
     disk_.reset();
+    world_.reset();
+    ExpectClean(device_);
   }
   OpSeq Write() { return world_->Write(disk_, 0, absl::StrCat("write ", ++writes_)); }
   // Of this test, without those that prepared it.

@@ -65,6 +65,9 @@ TestServer::TestServer(const std::function<void(ServerConfig&)>& adjust)
 TestServer::~TestServer() {
   // A test that failed early must not hang here.
   device_.Hold(false);
+  server_.reset();
+  volume_.reset();
+  ExpectClean(memory_);
 }
 
 std::string TestServer::address() const {

@@ -2,17 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "core/fsck/check.h"
 #include "tests/support/metric_values.h"
 
 namespace h2bd {
-void ExpectClean(BlockDevice& device) {
-  BlockDevice* devices[] = {&device};
-  CheckOptions strict;
-  strict.all_slots_strict = true;
-  const CheckReport report = CheckDevices(devices, strict);
-  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
-}
 
 FaultWorld::FaultWorld(const SparseImage& image, const FaultPlan& plan)
     : memory(image),

@@ -10,9 +10,6 @@
 
 namespace h2bd {
 
-// The strict checker finds nothing.
-void ExpectClean(BlockDevice& device);
-
 // A volume whose disk "d" durably holds `before`; then the faults begin.
 class FaultWorld {
  public:

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tests/support/gated_device.h"
 #include "tests/support/metric_values.h"
@@ -32,6 +33,7 @@ absl::Status Write(Volume& volume, const DiskRef& disk, uint64_t at, uint64_t by
 
 TEST(MemoryWait, WhoWaitsAsksForTheCycle) {
   MemoryDevice device(*FormattedImage(8 * kGiB));
+  const auto check = absl::MakeCleanup([&device] { ExpectClean(device); });
   const auto volume = OpenOn(device, OnlyWaitersAsk(kMiB));
   ASSERT_TRUE((*volume)->CreateDisk({"", "d"}, {64 * kMiB}).ok());
   const DiskRef disk = *(*volume)->OpenDisk({"", "d"});
@@ -44,6 +46,7 @@ TEST(MemoryWait, WhoWaitsAsksForTheCycle) {
 // change asks for the next one.
 TEST(MemoryWait, AChangeThatComesAfterTheCycleOfAWaiterAsksForAnother) {
   MemoryDevice memory(*FormattedImage(8 * kGiB));
+  const auto check = absl::MakeCleanup([&memory] { ExpectClean(memory); });
   const DiskName long_name{"", std::string(200, 'n')};  // in a block of its own
   {
     const auto volume = OpenOn(memory, ManualOptions());
@@ -79,6 +82,7 @@ TEST(MemoryWait, AChangeThatComesAfterTheCycleOfAWaiterAsksForAnother) {
 
 TEST(MemoryWait, ManyWritersFinishWithoutASync) {
   MemoryDevice device(*FormattedImage(8 * kGiB));
+  const auto check = absl::MakeCleanup([&device] { ExpectClean(device); });
   const auto volume = OpenOn(device, OnlyWaitersAsk(300 * kKiB));
   std::vector<DiskRef> disks;
   for (int i = 0; i < 4; ++i) {

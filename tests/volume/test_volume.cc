@@ -1,8 +1,11 @@
 #include "tests/volume/test_volume.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 
 #include "core/base/random.h"
+#include "core/fsck/check.h"
 
 namespace h2bd {
 
@@ -28,6 +31,14 @@ absl::StatusOr<std::unique_ptr<Volume>> OpenOn(BlockDevice& device, const Volume
   std::vector<std::unique_ptr<BlockDevice>> devices;
   devices.push_back(std::make_unique<BorrowedDevice>(device));
   return Volume::Open(std::move(devices), options, env);
+}
+
+void ExpectClean(BlockDevice& device) {
+  BlockDevice* devices[] = {&device};
+  CheckOptions strict;
+  strict.all_slots_strict = true;
+  const CheckReport report = CheckDevices(devices, strict);
+  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
 }
 
 absl::StatusOr<std::string> ReadAll(Volume& volume, const DiskRef& disk) {

@@ -21,6 +21,9 @@ absl::StatusOr<SparseImage> FormattedImage(uint64_t size, const FormatOptions& o
 absl::StatusOr<std::unique_ptr<Volume>> OpenOn(BlockDevice& device, const VolumeOptions& options,
                                                const VolumeEnv& env = {});
 
+// The strict checker finds nothing, below whichever header. For the end of a test that has written.
+void ExpectClean(BlockDevice& device);
+
 // Whole content of a disk.
 absl::StatusOr<std::string> ReadAll(Volume& volume, const DiskRef& disk);
 

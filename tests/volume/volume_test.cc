@@ -23,6 +23,10 @@ class VolumeTest : public ::testing::Test {
     device_ = std::make_unique<MemoryDevice>(*std::move(image));
     Open(ManualOptions());
   }
+  void TearDown() override {
+    volume_.reset();
+    ExpectClean(*device_);
+  }
   void Open(const VolumeOptions& options) {
     volume_.reset();
     absl::StatusOr<std::unique_ptr<Volume>> volume = OpenOn(*device_, options);
