@@ -1,6 +1,7 @@
 #include "core/base/executor.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 
@@ -80,7 +81,10 @@ void Executor::RunAll(size_t n, absl::FunctionRef<void(size_t)> body) {
   absl::BlockingCounter running(static_cast<int>(tasks));
   for (size_t t = 0; t < tasks; ++t) {
     Schedule([&] {
-      for (size_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) body(i);
+      for (size_t i = next.fetch_add(1); i < n; i = next.fetch_add(1)) {
+        body(i);
+        LetOthersRun();
+      }
       running.DecrementCount();
     });
   }
@@ -90,5 +94,7 @@ void Executor::RunAll(size_t n, absl::FunctionRef<void(size_t)> body) {
 void NameThisThread(const std::string& name) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
 }
+
+void LetOthersRun() { sched_yield(); }
 
 }  // namespace h2bd

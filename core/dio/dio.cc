@@ -259,6 +259,7 @@ void Dio::Impl::WriteUntilStopped() {
       if (stopping) return;
     }
     WriteSome();
+    LetOthersRun();
   }
 }
 

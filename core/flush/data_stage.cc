@@ -115,6 +115,7 @@ absl::Status DataStage::StoreBatch(Batch& batch, const FlushTids& tids) {
   batch.incompressible = disk.incompressible();  // changes between cycles only
   for (const uint64_t block : batch.blocks) {
     H2_RETURN_IF_ERROR(StoreBlock(batch, block, meta, size, tids));
+    LetOthersRun();
   }
   return absl::OkStatus();
 }
@@ -180,6 +181,7 @@ absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<const Batc
   for (const Batch& batch : batches) {
     H2_RETURN_IF_ERROR(tree.PutAll(batch.stored));
     for (const Key key : batch.erased) H2_RETURN_IF_ERROR(tree.Erase(key).status());
+    LetOthersRun();
   }
   H2_RETURN_IF_ERROR(LeaveDirectData(flush, tids));
   InodeMeta meta = inode.meta();
