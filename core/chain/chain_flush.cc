@@ -76,7 +76,7 @@ absl::Status ChainTree::Flush(const FlushTids& tids, Executor& executor) {
 
 // Takes chains without entries out of their parents and out of `level`.
 void ChainTree::RemoveEmpty(std::vector<Chain*>& level) {
-  Aftermath after;
+  Aftermath after{.horizon = horizon()};
   {
     absl::MutexLock lock(&mu_);
     size_t kept = 0;
@@ -130,9 +130,11 @@ absl::Status ChainTree::WriteChain(Chain& chain, const FlushTids& tids) {
     EntryOf(chain) = bref;
     SetClean(chain);
     ++retired_;
+    DropList dropped;
+    dropped.Block(old, horizon());
+    Keep(std::move(dropped));
   }
   store_.metrics().parent_updates.Add();
-  if (old.data_off.radix() != 0) store_.allocator().Dropped(old);
   return absl::OkStatus();
 }
 

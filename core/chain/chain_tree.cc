@@ -34,8 +34,9 @@ bool Chain::Covers(Key first, Key last) const {
 }
 
 ChainTree::ChainTree(TableKind kind, std::vector<Blockref> blockset, uint8_t methods,
-                     BlockStore& store, ChainCache& cache)
-    : kind_(kind), store_(store), cache_(cache), methods_(methods) {
+                     BlockStore& store, ChainCache& cache,
+                     std::shared_ptr<const ShareHorizon> horizon)
+    : kind_(kind), store_(store), cache_(cache), horizon_(std::move(horizon)), methods_(methods) {
   H2_ASSERT(blockset.size() <= kBlocksetCount);
   root_.entries = std::move(blockset);
 }

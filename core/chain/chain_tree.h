@@ -7,9 +7,9 @@
 // I/O. A table that is not in memory is read without the lock and attached if its blockref is still
 // current.
 //
-// Blocks that the tree no longer names go to BlockAllocator::Dropped exactly once, by whoever edits
-// the table that named them: leaves and INDIRECT blocks here, the block of an inode by the tree
-// that indexes it.
+// Blocks that the tree no longer names are noted exactly once, by whoever edits the table that
+// named them: leaves and INDIRECT blocks here, the block of an inode by the tree that indexes it.
+// They stay in the tree's custody until DeliverDrops: a header may still be made of the old tree.
 #pragma once
 
 #include <array>
@@ -26,6 +26,8 @@
 #include "absl/synchronization/mutex.h"
 #include "core/base/executor.h"
 #include "core/chain/block_store.h"
+#include "core/chain/drop_list.h"
+#include "core/chain/share_horizon.h"
 #include "core/chain/table_shape.h"
 #include "core/media/decode.h"
 
@@ -60,8 +62,9 @@ class ChainTree {
   // fanout, directories and the inode index by halving: spec 03 section 3.2). `blockset` holds the
   // non-empty entries of the inode's union, checked by DecodeTable. `methods` is the methods byte
   // of the inode's blockref, which INDIRECT blocks inherit. `store` and `cache` outlive the tree.
+  // `horizon` is that of the PFS; without one everything counts as shared.
   ChainTree(TableKind kind, std::vector<Blockref> blockset, uint8_t methods, BlockStore& store,
-            ChainCache& cache);
+            ChainCache& cache, std::shared_ptr<const ShareHorizon> horizon = nullptr);
   ~ChainTree();
   ChainTree(const ChainTree&) = delete;
   ChainTree& operator=(const ChainTree&) = delete;
@@ -84,18 +87,19 @@ class ChainTree {
   // --- one writer at a time (the flusher; whoever holds the inode's flush right) -----------------
 
   // Inserts a leaf or replaces the one with the same key and keybits; the block of a replaced leaf
-  // with a different data_off is reported to the allocator as dropped. kDataLoss when it would
+  // with a different data_off is dropped. kDataLoss when it would
   // overlap another leaf or leave its table. On error the tree is unchanged, but for tables that
   // were split.
   absl::Status Put(const Blockref& leaf) ABSL_LOCKS_EXCLUDED(mu_);
-  // Many leaves, ascending by key: the lock is taken for runs of them. After an error the leaves
-  // before the failed one are in the tree.
-  absl::Status PutAll(std::span<const Blockref> leaves) ABSL_LOCKS_EXCLUDED(mu_);
-  // Removes the leaf with this key; true when there was one.
+  // Many leaves, ascending by key: the lock is taken for runs of them. After an error the first
+  // `put` leaves are in the tree.
+  absl::Status PutAll(std::span<const Blockref> leaves, size_t* put = nullptr)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Removes the leaf with this key; true when there was one. Of an INODE only its block is dropped.
   absl::StatusOr<bool> Erase(Key key) ABSL_LOCKS_EXCLUDED(mu_);
-  // Removes every leaf whose key lies in [first, last]. INDIRECT blocks wholly inside go without
-  // being read; returns whether anything changed. Of the blocks below an unread INDIRECT nothing is
-  // reported as dropped. On error the tree is unchanged.
+  // Removes every leaf whose key lies in [first, last], INODEs with their trees. INDIRECT blocks
+  // wholly inside go without being read, and what is below an unread one is dropped as a tree;
+  // returns whether anything changed. On error the tree is unchanged.
   absl::StatusOr<bool> EraseRange(Key first, Key last) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Reads the tables that EraseRange(first, last) needs, so that it does not fail for them.
@@ -120,6 +124,21 @@ class ChainTree {
   // The inode was removed: nothing of the tree will be written any more, and its changes do not
   // count as dirty. Whoever still has it may read it.
   void Abandon() ABSL_LOCKS_EXCLUDED(mu_);
+  // --- custody of what was dropped (the writer)
+  // ---------------------------------------------------
+
+  // Takes a block into custody that no table has named, but its owner stored: an inode's.
+  void Drop(const Blockref& bref) ABSL_LOCKS_EXCLUDED(mu_);
+  // Drops everything that the tree names, once: the inode was removed. Nothing may be changed any
+  // more, and nothing is dropped a second time; readers still find it all.
+  void DropAll() ABSL_LOCKS_EXCLUDED(mu_);
+  // What was dropped moves into the custody of another tree, whose inode will be named with the
+  // table from which this one's was removed.
+  DropList TakeDrops() ABSL_LOCKS_EXCLUDED(mu_);
+  void AdoptDrops(DropList drops) ABSL_LOCKS_EXCLUDED(mu_);
+  // The table above names this tree as it was last flushed: the allocator gets what was dropped.
+  void DeliverDrops() ABSL_LOCKS_EXCLUDED(mu_);
+
   // A new methods byte for INDIRECT blocks written from now on.
   void set_methods(uint8_t methods) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -149,7 +168,8 @@ class ChainTree {
   };
   // What an edit leaves to be done without the lock.
   struct Aftermath {
-    std::vector<Blockref> dropped;
+    DropList dropped;
+    Tid horizon;  // of the tree, at the edit
     std::vector<std::unique_ptr<Chain>> detached;
   };
   struct EvictPass;
@@ -203,6 +223,11 @@ class ChainTree {
   void Resize(Chain& chain, size_t slots) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Charge(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Settle(Aftermath after) ABSL_LOCKS_EXCLUDED(mu_);
+  Tid horizon() const { return horizon_ == nullptr ? ShareHorizon::kEverything : horizon_->upto(); }
+  // Drops what a chain that left the tree names, and all below it; returns the memory of the chains
+  // and counts the modified ones.
+  uint64_t DropBelow(const Chain& chain, DropList& dropped, Tid horizon, int64_t& modified) const;
+  void Keep(DropList&& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // --- flush and eviction (chain_flush.cc)
   void RemoveEmpty(std::vector<Chain*>& level) ABSL_LOCKS_EXCLUDED(mu_);
@@ -214,6 +239,7 @@ class ChainTree {
   const TableKind kind_;
   BlockStore& store_;
   ChainCache& cache_;
+  const std::shared_ptr<const ShareHorizon> horizon_;
   std::atomic<bool> writing_{false};     // catches a second writer
   std::atomic<bool> registered_{false};  // known to the cache; trees without tables are not
   mutable absl::Mutex mu_;
@@ -223,6 +249,8 @@ class ChainTree {
   uint64_t retired_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t loaded_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool abandoned_ ABSL_GUARDED_BY(mu_) = false;
+  DropList drops_ ABSL_GUARDED_BY(mu_);
+  bool all_dropped_ ABSL_GUARDED_BY(mu_) = false;
   Key evict_cursor_ ABSL_GUARDED_BY(mu_);
 };
 

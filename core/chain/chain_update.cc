@@ -63,13 +63,15 @@ absl::StatusOr<Chain*> ChainTree::Child(Chain& parent, Blockref bref) {
 
 absl::Status ChainTree::Put(const Blockref& leaf) { return PutAll(std::span(&leaf, 1)); }
 
-absl::Status ChainTree::PutAll(std::span<const Blockref> leaves) {
+absl::Status ChainTree::PutAll(std::span<const Blockref> leaves, size_t* put) {
   const WriterScope scope(writing_);
+  const size_t all = leaves.size();
   while (!leaves.empty()) {
-    Aftermath after;
+    Aftermath after{.horizon = horizon()};
     const absl::Status status = PutRun(leaves, after);
     if (!status.ok()) store_.metrics().parent_update_errors.Add();
     Settle(std::move(after));
+    if (put != nullptr) *put = all - leaves.size();
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -98,7 +100,7 @@ absl::StatusOr<Chain*> ChainTree::PutFrom(Chain& from, const Blockref& leaf, Aft
   if (at < table->entries.size() && table->entries[at].key <= leaf.last_key()) {
     Blockref& old = table->entries[at];
     if (old == leaf) return table;
-    if (old.data_off != leaf.data_off && old.data_off.radix() != 0) after.dropped.push_back(old);
+    if (old.data_off != leaf.data_off) after.dropped.Block(old, after.horizon);
     old = leaf;
     MarkModified(*table);
     store_.metrics().parent_updates.Add();
@@ -217,7 +219,7 @@ void ChainTree::Resize(Chain& chain, size_t slots) {
 
 absl::StatusOr<bool> ChainTree::Erase(Key key) {
   const WriterScope scope(writing_);
-  Aftermath after;
+  Aftermath after{.horizon = horizon()};
   const absl::StatusOr<bool> found = EraseLeaf(key, after);
   Settle(std::move(after));
   return found;
@@ -229,7 +231,11 @@ absl::StatusOr<bool> ChainTree::EraseLeaf(Key key, Aftermath& after) {
   const Blockref* entry = EntryAt(table->entries, key);
   if (entry == nullptr || entry->key != key) return false;
   MarkModified(*table);
-  DropEntry(*table, *entry, after);
+  if (entry->type == BrefType::kInode) {
+    after.dropped.Block(*entry, after.horizon);  // its tree is the matter of who removes it
+  } else {
+    DropEntry(*table, *entry, after);
+  }
   table->entries.erase(table->entries.begin() + (entry - table->entries.data()));
   return true;
 }
@@ -237,7 +243,7 @@ absl::StatusOr<bool> ChainTree::EraseLeaf(Key key, Aftermath& after) {
 absl::StatusOr<bool> ChainTree::EraseRange(Key first, Key last) {
   if (first > last) return false;
   const WriterScope scope(writing_);
-  Aftermath after;
+  Aftermath after{.horizon = horizon()};
   const absl::StatusOr<bool> changed = EraseLeaves(first, last, after);
   Settle(std::move(after));
   return changed;
@@ -290,46 +296,34 @@ bool ChainTree::EraseWithin(Chain& chain, Key first, Key last, Aftermath& after)
   return true;
 }
 
-// Notes the block of an entry that is about to leave `chain`, and takes the chain below it away.
+// Drops an entry that is about to leave `chain` and what is below it; takes its own chain away.
 void ChainTree::DropEntry(Chain& chain, const Blockref& entry, Aftermath& after) {
-  if (entry.data_off.radix() != 0) after.dropped.push_back(entry);
-  if (entry.type != BrefType::kIndirect) return;
+  if (entry.type == BrefType::kInode) return after.dropped.Tree(entry, kind_, after.horizon);
+  if (entry.type != BrefType::kIndirect) return after.dropped.Block(entry, after.horizon);
   ++retired_;
   const auto child = chain.children.find(entry.key.v);
-  if (child == chain.children.end()) return;
+  if (child == chain.children.end()) {
+    return after.dropped.Tree(entry, kind_, after.horizon);
+  }
+  after.dropped.Block(entry, after.horizon);
   after.detached.push_back(std::move(child->second));
   chain.children.erase(child);
 }
 
-namespace {
-
-// Everything below a chain that left the tree: its blocks, its memory, its changes.
-uint64_t Dismantle(const Chain& chain, std::vector<Blockref>& dropped, int64_t& modified) {
-  if (chain.modified) ++modified;
-  for (const Blockref& entry : chain.entries) {
-    if (entry.data_off.radix() != 0) dropped.push_back(entry);
-  }
-  uint64_t bytes = chain.memory_bytes();
-  for (const auto& [key, child] : chain.children) bytes += Dismantle(*child, dropped, modified);
-  return bytes;
-}
-
-}  // namespace
-
-// What needs no lock: telling the allocator, freeing memory, keeping the cache small.
+// What needs no lock: looking at what was detached, freeing memory, keeping the cache small.
 void ChainTree::Settle(Aftermath after) {
   uint64_t bytes = 0;
   int64_t modified = 0;
   for (const auto& chain : after.detached) {
-    bytes += Dismantle(*chain, after.dropped, modified);
+    bytes += DropBelow(*chain, after.dropped, after.horizon, modified);
   }
-  if (bytes > 0) {
+  if (bytes > 0 || after.dropped.size() > 0) {
     absl::MutexLock lock(&mu_);
     Charge(-static_cast<int64_t>(bytes));
     CountDirty(-modified);
+    Keep(std::move(after.dropped));
   }
   after.detached.clear();
-  for (const Blockref& bref : after.dropped) store_.allocator().Dropped(bref);
   TrimCache();
 }
 

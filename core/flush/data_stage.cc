@@ -82,7 +82,8 @@ absl::Status DataStage::Install(const std::vector<DiskFlush>& disks, Stored stor
   for (const DiskFlush& disk : disks) {
     const auto end = std::find_if(begin, stored.batches.end(),
                                   [&](const Batch& batch) { return batch.disk != &disk; });
-    const std::span<const Batch> batches(begin, end);
+    const std::span<Batch> batches(begin, end);
+    const auto first = static_cast<size_t>(begin - stored.batches.begin());
     begin = end;
     if (held.contains(disk.disk->id())) {
       GiveBack(batches);
@@ -91,7 +92,7 @@ absl::Status DataStage::Install(const std::vector<DiskFlush>& disks, Stored stor
     ahead_.insert(disk.disk->id());
     const absl::Status installed = InstallDisk(disk, batches, tids);
     if (!installed.ok()) {
-      GiveBack(std::span<const Batch>(end, stored.batches.end()));
+      GiveBack(std::span<const Batch>(stored.batches).subspan(first));
       return AboutDisk(installed, *disk.disk);
     }
   }
@@ -170,7 +171,7 @@ absl::Status DataStage::StoreLogical(Batch& batch, Blockref& bref, const SharedB
   return store_.Store(bref, AlignedBuffer::CopyOf(logical), tids);
 }
 
-absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<const Batch> batches,
+absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<Batch> batches,
                                     const FlushTids& tids) {
   Inode& inode = flush.disk->inode();
   ChainTree& tree = inode.tree();
@@ -178,8 +179,11 @@ absl::Status DataStage::InstallDisk(const DiskFlush& flush, std::span<const Batc
     H2_RETURN_IF_ERROR(
         tree.EraseRange(Key(first << kLogicalRadix), Key((last << kLogicalRadix) - 1)).status());
   }
-  for (const Batch& batch : batches) {
-    H2_RETURN_IF_ERROR(tree.PutAll(batch.stored));
+  for (Batch& batch : batches) {
+    size_t put = 0;
+    const absl::Status status = tree.PutAll(batch.stored, &put);
+    batch.stored.erase(batch.stored.begin(), batch.stored.begin() + static_cast<ptrdiff_t>(put));
+    H2_RETURN_IF_ERROR(status);
     for (const Key key : batch.erased) H2_RETURN_IF_ERROR(tree.Erase(key).status());
     LetOthersRun();
   }
@@ -210,7 +214,9 @@ absl::Status DataStage::LeaveDirectData(const DiskFlush& flush, const FlushTids&
     bref.keybits = kLogicalRadix;
     bref.set_methods(RealCheckMethod(meta.check_method()), CompMethod::kNone);
     H2_RETURN_IF_ERROR(store_.Store(bref, std::move(logical), tids));
-    H2_RETURN_IF_ERROR(inode.tree().Put(bref));
+    const absl::Status put = inode.tree().Put(bref);
+    if (!put.ok()) store_.allocator().Undo(bref.data_off, bref.type);
+    H2_RETURN_IF_ERROR(put);
   }
   inode.ClearDirectData();
   return absl::OkStatus();

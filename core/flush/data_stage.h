@@ -75,8 +75,8 @@ class DataStage {
   absl::Status StoreLogical(Batch& batch, Blockref& bref, const SharedBytes& image, uint64_t bytes,
                             const InodeMeta& meta, const FlushTids& tids);
   absl::Status ReadTablesAroundHoles(const DiskFlush& disk);
-  absl::Status InstallDisk(const DiskFlush& disk, std::span<const Batch> batches,
-                           const FlushTids& tids);
+  // Takes what is in the tree out of `batches`.
+  absl::Status InstallDisk(const DiskFlush& disk, std::span<Batch> batches, const FlushTids& tids);
   absl::Status LeaveDirectData(const DiskFlush& disk, const FlushTids& tids);
 
   std::set<DiskId> ahead_;

@@ -271,6 +271,7 @@ absl::Status Flusher::FlushChangedInodes(Cycle& cycle, std::vector<InodeFlush> i
     // Also when nothing changed just now: a cycle that failed may have flushed it and not indexed
     // it.
     if (flush.status.ok()) flush.status = flush.pfs->PutIndex(flush.bref);
+    if (flush.status.ok()) flush.inode->Named();
     (flush.status.ok() ? metrics_.inodes_flushed : metrics_.inodes_failed).Add();
   }
   for (const InodeFlush& flush : inodes) {

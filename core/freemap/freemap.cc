@@ -257,10 +257,13 @@ void Freemap::Undo(DataOff data_off, BrefType type) {
   impl_->PublishCounts();
 }
 
-void Freemap::Dropped(const Blockref& bref) {
-  if (bref.data_off.radix() == 0) return;
-  H2_ASSERT(bref.type >= BrefType::kInode && bref.type <= BrefType::kDirent);
-  impl_->dropped[IndexOf(bref.type)].Add(bref.data_off.bytes());
+void Freemap::Dropped(std::span<const DroppedBlock> blocks, std::span<const DroppedTree> trees) {
+  const auto count = [&](BrefType type, DataOff data_off) {
+    H2_ASSERT(type >= BrefType::kInode && type <= BrefType::kDirent);
+    impl_->dropped[IndexOf(type)].Add(data_off.bytes());
+  };
+  for (const DroppedBlock& block : blocks) count(block.type, block.data_off);
+  for (const DroppedTree& tree : trees) count(tree.root.type, tree.root.data_off);
 }
 
 bool Freemap::TryReserve(uint64_t bytes, bool use_reserve) {

@@ -53,8 +53,8 @@ class Freemap final : public BlockAllocator {
   // last block in it, provided that the chunk was free before the cycle. A block given out before
   // the last Published stays allocated (and is reported): a header may name it.
   void Undo(DataOff data_off, BrefType type) override;
-  // Counted only.
-  void Dropped(const Blockref& bref) override;
+  // Counted only; of a tree its root.
+  void Dropped(std::span<const DroppedBlock> blocks, std::span<const DroppedTree> trees) override;
 
   // --- space reservation (F-284, design section 4)
   // --------------------------------------------------- Promises `bytes` of space to accepted

@@ -18,10 +18,18 @@ std::vector<Blockref> Blockset(const InodeData& data) {
   return entries;
 }
 
+// A PFS root and the super-root begin a PFS; the super-root's own tables are in no snapshot.
+std::shared_ptr<ShareHorizon> OwnHorizon(const InodeMeta& meta) {
+  if (meta.pfs_type == kPfsTypeSuproot) return std::make_shared<ShareHorizon>(Tid(0));
+  if ((meta.op_flags & kOpFlagPfsroot) == 0) return nullptr;
+  return std::make_shared<ShareHorizon>(meta.pfs_lsnap_tid);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Inode>> Inode::Load(const Blockref& bref, bool indexed,
-                                                   BlockStore& store, ChainCache& cache) {
+                                                   BlockStore& store, ChainCache& cache,
+                                                   std::shared_ptr<ShareHorizon> horizon) {
   H2_ASSERT(bref.type == BrefType::kInode && bref.data_off.radix() == kInodeRadix);
   H2_ASSIGN_OR_RETURN(const AlignedBuffer block, store.Load(bref));
   H2_ASSIGN_OR_RETURN(const InodeData data, DecodeInode(block.span(), bref, indexed));
@@ -30,23 +38,28 @@ absl::StatusOr<std::shared_ptr<Inode>> Inode::Load(const Blockref& bref, bool in
         DecodeTable(data.u, TableKindOf(data), Key(0), 64, store.total_size()).status();
     if (!table.ok()) return Annotate(table, Describe(bref));
   }
-  return std::make_shared<Inode>(data, bref, store, cache);
+  if (!indexed && horizon == nullptr) horizon = OwnHorizon(data.meta);
+  return std::make_shared<Inode>(data, bref, store, cache, std::move(horizon));
 }
 
 std::shared_ptr<Inode> Inode::Create(const InodeData& data, const Blockref& bref, BlockStore& store,
-                                     ChainCache& cache) {
+                                     ChainCache& cache, std::shared_ptr<ShareHorizon> horizon) {
   H2_ASSERT(bref.type == BrefType::kInode);
-  auto inode = std::make_shared<Inode>(data, bref, store, cache);
+  if (horizon == nullptr) horizon = OwnHorizon(data.meta);
+  auto inode = std::make_shared<Inode>(data, bref, store, cache, std::move(horizon));
   absl::MutexLock lock(&inode->mu_);
   inode->modified_ = true;
   return inode;
 }
 
-Inode::Inode(const InodeData& data, const Blockref& bref, BlockStore& store, ChainCache& cache)
+Inode::Inode(const InodeData& data, const Blockref& bref, BlockStore& store, ChainCache& cache,
+             std::shared_ptr<ShareHorizon> horizon)
     : store_(store),
+      horizon_(std::move(horizon)),
       data_(data),
       bref_(bref),
-      tree_(TableKindOf(data), Blockset(data), bref.methods, store, cache) {}
+      named_(bref.data_off),
+      tree_(TableKindOf(data), Blockset(data), bref.methods, store, cache, horizon_) {}
 
 InodeMeta Inode::meta() const {
   absl::ReaderMutexLock lock(&mu_);
@@ -136,9 +149,41 @@ absl::StatusOr<Inode::Flushed> Inode::Flush(const FlushTids& tids, Executor& exe
   StoreAs(block.span(), data);
   H2_RETURN_IF_ERROR(store_.Store(next, std::move(block), own));
   absl::MutexLock lock(&mu_);
+  DropUnnamed();
   bref_ = next;
   modified_ = false;
   return Flushed{next, true};
+}
+
+// A cycle that failed has stored the block and put it nowhere: no table will drop it.
+void Inode::DropUnnamed() {
+  if (bref_.data_off != named_) tree_.Drop(bref_);
+}
+
+void Inode::Named() {
+  {
+    absl::MutexLock lock(&mu_);
+    named_ = bref_.data_off;
+  }
+  tree_.DeliverDrops();
+}
+
+bool Inode::AheadOfIndex() const {
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    if (modified_ || bref_.data_off != named_) return true;
+  }
+  return tree_.modified();
+}
+
+DropList Inode::DropAll() {
+  {
+    absl::MutexLock lock(&mu_);
+    DropUnnamed();
+    named_ = bref_.data_off;
+  }
+  tree_.DropAll();
+  return tree_.TakeDrops();
 }
 
 }  // namespace h2bd

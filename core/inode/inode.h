@@ -19,13 +19,16 @@ namespace h2bd {
 class Inode {
  public:
   // Loads the inode behind `bref`. kDataLoss for a damaged block. `indexed`: an inode of a PFS's
-  // index, as opposed to the super-root and PFS roots.
-  static absl::StatusOr<std::shared_ptr<Inode>> Load(const Blockref& bref, bool indexed,
-                                                     BlockStore& store, ChainCache& cache);
+  // index, as opposed to the super-root and PFS roots. `horizon` is that of its PFS: a PFS root
+  // makes it, the super-root has one of zero; without one everything below counts as shared.
+  static absl::StatusOr<std::shared_ptr<Inode>> Load(
+      const Blockref& bref, bool indexed, BlockStore& store, ChainCache& cache,
+      std::shared_ptr<ShareHorizon> horizon = nullptr);
   // A new inode, not on media yet. `bref` carries type, key, methods and flags; `data` may bring a
   // blockset whose blocks are on media (snapshots, clones).
   static std::shared_ptr<Inode> Create(const InodeData& data, const Blockref& bref,
-                                       BlockStore& store, ChainCache& cache);
+                                       BlockStore& store, ChainCache& cache,
+                                       std::shared_ptr<ShareHorizon> horizon = nullptr);
 
   InodeMeta meta() const ABSL_LOCKS_EXCLUDED(mu_);
   std::string filename() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -38,6 +41,7 @@ class Inode {
   InodeData flushed_data() const ABSL_LOCKS_EXCLUDED(mu_);
   // Empty and not to be written to while DIRECTDATA is set.
   ChainTree& tree() { return tree_; }
+  const std::shared_ptr<ShareHorizon>& horizon() const { return horizon_; }
 
   // --- flusher only
   // ---------------------------------------------------------------------------------
@@ -51,21 +55,37 @@ class Inode {
 
   // Flushes the tree, then the inode block if anything changed; returns the blockref for the
   // parent's table (statistics included) and whether it differs from the one before. The old block
-  // is reported as dropped by the table that named it. On error what is not written stays modified.
+  // is dropped by the table that named it, or by the inode when none did. On error what is not
+  // written stays modified.
   struct Flushed {
     Blockref bref;
     bool changed = false;
   };
   absl::StatusOr<Flushed> Flush(const FlushTids& tids, Executor& executor) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The table above (for the super-root: the next header) names bref(): what the tree dropped until
+  // then is told to the allocator.
+  void Named() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the table above leads to an older state than this.
+  bool AheadOfIndex() const ABSL_LOCKS_EXCLUDED(mu_);
+  // It was removed from the table above: everything that it names is dropped. Returned is what must
+  // be in the custody of the inode whose tree had it.
+  DropList DropAll() ABSL_LOCKS_EXCLUDED(mu_);
+
   // For Load and Create.
-  Inode(const InodeData& data, const Blockref& bref, BlockStore& store, ChainCache& cache);
+  Inode(const InodeData& data, const Blockref& bref, BlockStore& store, ChainCache& cache,
+        std::shared_ptr<ShareHorizon> horizon);
 
  private:
+  void DropUnnamed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   BlockStore& store_;
+  const std::shared_ptr<ShareHorizon> horizon_;
   mutable absl::Mutex mu_;
   InodeData data_ ABSL_GUARDED_BY(mu_);
   Blockref bref_ ABSL_GUARDED_BY(mu_);
+  // Of the block that the table above names; radix 0: none yet.
+  DataOff named_ ABSL_GUARDED_BY(mu_);
   bool modified_ ABSL_GUARDED_BY(mu_) = false;  // beyond what the tree says of itself
   ChainTree tree_;
 };

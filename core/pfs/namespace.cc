@@ -180,6 +180,8 @@ absl::Status Namespace::DropLink(const Change& change, Applied& applied) {
     return absl::OkStatus();
   }
   H2_RETURN_IF_ERROR(change.pfs->EraseIndex(change.inum));
+  // A header without the index entry is one without what it led to.
+  change.pfs->root().tree().AdoptDrops((*inode)->DropAll());
   change.pfs->Forget(change.inum);
   applied.removed.emplace_back(change.pfs, change.inum);
   return absl::OkStatus();

@@ -61,7 +61,7 @@ absl::StatusOr<std::shared_ptr<Inode>> Pfs::GetInode(Inum inum) {
     H2_ASSIGN_OR_RETURN(const Blockref bref, FindIndex(inum));
     if (loaded == nullptr || loaded->bref() != bref) {
       absl::StatusOr<std::shared_ptr<Inode>> inode =
-          Inode::Load(bref, /*indexed=*/true, store_, cache_);
+          Inode::Load(bref, /*indexed=*/true, store_, cache_, root_->horizon());
       if (!inode.ok()) {
         absl::MutexLock lock(&mu_);
         if (index_edits_ != seen) continue;  // the block may be given away by now
@@ -134,6 +134,22 @@ absl::Status Pfs::EraseIndex(Inum inum) {
   absl::MutexLock lock(&mu_);
   ++index_edits_;
   return status;
+}
+
+DropList Pfs::DropAll() {
+  std::vector<std::pair<uint64_t, std::shared_ptr<Inode>>> inodes;
+  {
+    absl::MutexLock lock(&mu_);
+    inodes.assign(inodes_.begin(), inodes_.end());
+  }
+  for (const auto& [inum, inode] : inodes) {
+    // Of the others the index leads to all that they name.
+    if (!inode->AheadOfIndex()) continue;
+    // What the index cannot be asked about is left to bulkfree.
+    if (!EraseIndex(Inum(inum)).ok()) continue;
+    root_->tree().AdoptDrops(inode->DropAll());
+  }
+  return root_->DropAll();
 }
 
 absl::StatusOr<Inode::Flushed> Pfs::Flush(const FlushTids& tids, Executor& executor) {
@@ -298,13 +314,28 @@ Pfs& PfsTable::Add(std::shared_ptr<Inode> root) {
   return added;
 }
 
+void PfsTable::NoteNamed(Key key) {
+  std::shared_ptr<Inode> root;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = pfses_.find(key);
+    if (it != pfses_.end()) root = it->second->shared_root();
+  }
+  if (root != nullptr) root->Named();
+}
+
 absl::Status PfsTable::Remove(Key key) {
   H2_RETURN_IF_ERROR(super_root_->tree().Erase(key).status());
-  absl::MutexLock lock(&mu_);
-  const auto it = pfses_.find(key);
-  if (it == pfses_.end()) return absl::OkStatus();
-  removed_.push_back(std::move(it->second));
-  pfses_.erase(it);
+  Pfs* removed = nullptr;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = pfses_.find(key);
+    if (it == pfses_.end()) return absl::OkStatus();
+    removed = it->second.get();
+    removed_.push_back(std::move(it->second));
+    pfses_.erase(it);
+  }
+  super_root_->tree().AdoptDrops(removed->DropAll());
   return absl::OkStatus();
 }
 
@@ -315,13 +346,16 @@ absl::StatusOr<std::array<Blockref, 4>> PfsTable::FlushSuperRoot(
     bref.flags |= kBrefFlagPfsroot;
     const absl::Status put = super_root_->tree().Put(bref);
     if (!put.ok()) return Annotate(put, "super-root");
+    NoteNamed(bref.key);
   }
   const Blockref before = super_root_->bref();
   absl::StatusOr<Inode::Flushed> flushed = super_root_->Flush(tids, executor);
   if (!flushed.ok()) return Annotate(flushed.status(), "super-root");
-  // No tree names the super-root, so nobody else reports its old block.
+  // No table names the super-root, so nobody else drops its old block: every header to come has the
+  // new one.
   if (flushed->changed) {
-    store_.allocator().Dropped(before);
+    super_root_->tree().Drop(before);
+    super_root_->Named();
     store_.metrics().parent_updates.Add();  // the header's entry
   }
   return std::array<Blockref, 4>{flushed->bref};

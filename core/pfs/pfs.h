@@ -56,6 +56,10 @@ class Pfs {
   absl::Status PutIndex(const Blockref& bref) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status EraseIndex(Inum inum) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The PFS was removed: drops everything that it names. Returned is what must be in the custody of
+  // the super-root.
+  DropList DropAll() ABSL_LOCKS_EXCLUDED(mu_);
+
   // P3: stores the inode counter in the root (F-028), flushes index and root. Without a change and
   // without new inode numbers nothing is written.
   absl::StatusOr<Inode::Flushed> Flush(const FlushTids& tids, Executor& executor)
@@ -112,8 +116,9 @@ class PfsTable {
   absl::StatusOr<Key> FreeKey(absl::string_view label) ABSL_LOCKS_EXCLUDED(mu_);
   // Makes a new PFS known. Its root reaches the super-root when FlushSuperRoot gets its blockref.
   Pfs& Add(std::shared_ptr<Inode> root) ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the PFS out of the table and out of the super-root; its blocks become free by bulkfree
-  // only. OK when it is not there. On error nothing has changed.
+  // Takes the PFS out of the table and out of the super-root; what only it names is dropped, but
+  // for what is below a root that was left out as damaged. OK when it is not there. On error
+  // nothing has changed.
   absl::Status Remove(Key key) ABSL_LOCKS_EXCLUDED(mu_);
 
   // P4: puts the roots that `changed` names into the super-root (with bref flag PFSROOT, R17) and
@@ -126,6 +131,8 @@ class PfsTable {
  private:
   PfsTable(std::shared_ptr<Inode> super_root, BlockStore& store, ChainCache& cache)
       : store_(store), cache_(cache), super_root_(std::move(super_root)) {}
+  // The super-root's table has the newest block of this PFS root.
+  void NoteNamed(Key key) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status LoadRoots(Logger& logger) ABSL_LOCKS_EXCLUDED(mu_);
 
   BlockStore& store_;

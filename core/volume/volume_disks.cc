@@ -224,7 +224,7 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name, const CreateDi
   bref.type = BrefType::kInode;
   bref.key = Key(inum.v);
   bref.set_methods(RealCheckMethod(parent.check_method()), parent.comp_method());
-  pfs->Adopt(inum, Inode::Create(data, bref, *v.store, *v.chains));
+  pfs->Adopt(inum, Inode::Create(data, bref, *v.store, *v.chains, pfs->root().horizon()));
   H2_ASSIGN_OR_RETURN(const DiskRef disk, v.DiskOf(*pfs, inum));
   {
     TransGate::Apply apply(*v.gate);

@@ -27,7 +27,7 @@ class RefusingAllocator final : public BlockAllocator {
                       kReasonReadOnly);
   }
   void Undo(DataOff, BrefType) override {}
-  void Dropped(const Blockref&) override {}
+  void Dropped(std::span<const DroppedBlock>, std::span<const DroppedTree>) override {}
 };
 
 struct VolumeMetrics {

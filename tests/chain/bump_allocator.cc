@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "core/media/decode.h"
 
 namespace h2bd {
@@ -32,13 +34,34 @@ void BumpAllocator::Undo(DataOff data_off, BrefType type) {
   live_.erase(it);
 }
 
-void BumpAllocator::Dropped(const Blockref& bref) {
+void BumpAllocator::Dropped(std::span<const DroppedBlock> blocks,
+                            std::span<const DroppedTree> trees) {
   absl::MutexLock lock(&mu_);
-  dropped_.emplace(bref.data_off, bref.type);
-  if (bref.data_off.offset().v < begin_) return;
-  if (live_.erase(bref.data_off) == 0) {
-    ADD_FAILURE() << "drop of a block that is not live: " << Describe(bref);
+  for (const DroppedBlock& block : blocks) DropOne(block.data_off, block.type);
+  dropped_blocks_.insert(dropped_blocks_.end(), blocks.begin(), blocks.end());
+  for (const DroppedTree& tree : trees) {
+    DropOne(tree.root.data_off, tree.root.type);
+    dropped_trees_.push_back(tree);
   }
+}
+
+void BumpAllocator::DropOne(DataOff data_off, BrefType type) {
+  dropped_.emplace(data_off, type);
+  if (data_off.offset().v < begin_) return;
+  if (live_.erase(data_off) == 0) {
+    ADD_FAILURE() << "drop of a block that is not live: " << std::hex << data_off.raw << " of type "
+                  << Name(type);
+  }
+}
+
+std::vector<DroppedBlock> BumpAllocator::TakeDroppedBlocks() {
+  absl::MutexLock lock(&mu_);
+  return std::exchange(dropped_blocks_, {});
+}
+
+std::vector<DroppedTree> BumpAllocator::TakeDroppedTrees() {
+  absl::MutexLock lock(&mu_);
+  return std::exchange(dropped_trees_, {});
 }
 
 void BumpAllocator::FailAt(uint64_t n) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -20,16 +21,22 @@ class BumpAllocator final : public BlockAllocator {
 
   absl::StatusOr<Allocation> Allocate(BrefType type, unsigned radix, Key key) override;
   void Undo(DataOff data_off, BrefType type) override;
-  void Dropped(const Blockref& bref) override;
+  // Of a tree only the root; the rest is for who knows the media.
+  void Dropped(std::span<const DroppedBlock> blocks, std::span<const DroppedTree> trees) override;
 
   // The n-th Allocate from now fails with kResourceExhausted, n from 1; 0: none.
   void FailAt(uint64_t n);
   // Allocated, neither dropped nor undone.
   std::map<DataOff, BrefType> live() const;
   std::map<DataOff, BrefType> dropped() const;
+  // Since the last call.
+  std::vector<DroppedBlock> TakeDroppedBlocks();
+  std::vector<DroppedTree> TakeDroppedTrees();
   uint64_t allocations() const;
 
  private:
+  void DropOne(DataOff data_off, BrefType type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const uint64_t begin_;
   mutable absl::Mutex mu_;
   uint64_t next_ ABSL_GUARDED_BY(mu_);
@@ -38,6 +45,8 @@ class BumpAllocator final : public BlockAllocator {
   uint64_t fail_at_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<DataOff, BrefType> live_ ABSL_GUARDED_BY(mu_);
   std::map<DataOff, BrefType> dropped_ ABSL_GUARDED_BY(mu_);
+  std::vector<DroppedBlock> dropped_blocks_ ABSL_GUARDED_BY(mu_);
+  std::vector<DroppedTree> dropped_trees_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace h2bd

@@ -135,6 +135,7 @@ TEST(ChainSpaceFault, AFlushWithoutSpaceGoesOnLater) {
     const Topology found =
         WalkTopology(world.device(), Entries(tree.TakeBlockset()), TableKind::kFile);
     EXPECT_EQ(found.leaves, model);
+    tree.DeliverDrops();
     EXPECT_EQ(world.allocator().live().size(), model.size() + found.tables.size())
         << "every block is named once or was reported";
     if (status.ok()) {

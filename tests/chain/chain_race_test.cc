@@ -91,6 +91,7 @@ TEST(ChainRace, ReadersSeeEveryBlockWhileTheFlusherWorks) {
   const Topology found =
       WalkTopology(world.device(), Entries(tree.TakeBlockset()), TableKind::kFile);
   EXPECT_GE(found.leaves.size(), kBlocks / 2);
+  tree.DeliverDrops();
   EXPECT_EQ(world.allocator().live().size(), found.leaves.size() + found.tables.size());
 }
 

@@ -120,7 +120,8 @@ DiskRef EngineWorld::Create(const std::string& name, uint64_t size) {
   bref.type = BrefType::kInode;
   bref.key = Key(inum.v);
   bref.set_methods(RealCheckMethod(parent.check_method()), parent.comp_method());
-  pfs_->Adopt(inum, Inode::Create(NewDiskInode(inum, parent, size, now), bref, *store_, *chains_));
+  pfs_->Adopt(inum, Inode::Create(NewDiskInode(inum, parent, size, now), bref, *store_, *chains_,
+                                  pfs_->root().horizon()));
   const DiskId id{pfs_->key(), inum};
   const DiskRef disk = std::make_shared<Disk>(id, *pfs_, Must(pfs_->GetInode(inum)), *context_);
   disks_[inum] = disk;

@@ -19,7 +19,9 @@ class FailingAllocator final : public BlockAllocator {
   explicit FailingAllocator(BlockAllocator& inner) : inner_(inner) {}
   absl::StatusOr<Allocation> Allocate(BrefType type, unsigned radix, Key key) override;
   void Undo(DataOff data_off, BrefType type) override { inner_.Undo(data_off, type); }
-  void Dropped(const Blockref& bref) override { inner_.Dropped(bref); }
+  void Dropped(std::span<const DroppedBlock> blocks, std::span<const DroppedTree> trees) override {
+    inner_.Dropped(blocks, trees);
+  }
 
   // The n-th Allocate from now fails with kResourceExhausted, and with `sticky` all that follow; 0:
   // none.

@@ -123,6 +123,7 @@ TEST_F(DirectoryTest, NamesOfAllLengths) {
   EXPECT_EQ(*Find(std::string(66, 'n')), std::nullopt);
   const DataOff block = LeafOf(names[4]).data_off;
   ASSERT_TRUE(EraseDirent(*dir_, world_.store(), names[4]).ok());
+  dir_->Named();
   EXPECT_TRUE(world_.allocator().dropped().contains(block));
 }
 

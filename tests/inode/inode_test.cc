@@ -164,11 +164,82 @@ TEST_F(InodeTest, TheTableThatNamesItReportsTheOldBlock) {
   ChainTree index(TableKind::kPfsRoot, {}, kMethods, world_.store(), world_.cache());
   const Blockref first = Flush(*inode).bref;
   ASSERT_TRUE(index.Put(first).ok());
+  inode->Named();
   inode->set_filename("other");
   const Blockref second = Flush(*inode).bref;
   EXPECT_TRUE(world_.allocator().dropped().empty());
+  inode->Named();
+  EXPECT_TRUE(world_.allocator().dropped().empty());
   ASSERT_TRUE(index.Put(second).ok());
+  index.DeliverDrops();
   EXPECT_EQ(world_.allocator().dropped().count(first.data_off), 1u);
+}
+
+// Spec 02 section 13.4: a block is dropped once and by nobody too early, whatever a cycle failed
+// at.
+TEST_F(InodeTest, ABlockThatNoTableGotIsDroppedByTheInode) {
+  auto inode = Create(FileData(0x400), InodeBref(0x400));
+  const Blockref first = Flush(*inode).bref;
+  inode->Named();
+  const Blockref data = world_.Data(0), newer = world_.Data(0);
+  ASSERT_TRUE(inode->tree().Put(data).ok());
+  const Blockref second = Flush(*inode).bref;  // and no table got it
+  EXPECT_TRUE(inode->AheadOfIndex());
+  ASSERT_TRUE(inode->tree().Put(newer).ok());
+  const Blockref third = Flush(*inode).bref;
+  EXPECT_TRUE(world_.allocator().dropped().empty()) << "the index still leads to the first one";
+  inode->Named();
+  EXPECT_FALSE(inode->AheadOfIndex());
+  EXPECT_EQ(world_.allocator().dropped(),
+            (std::map<DataOff, BrefType>{{second.data_off, BrefType::kInode},
+                                         {data.data_off, BrefType::kData}}));
+  EXPECT_TRUE(world_.allocator().live().contains(first.data_off)) << "the index drops it";
+  EXPECT_TRUE(world_.allocator().live().contains(third.data_off));
+}
+
+TEST_F(InodeTest, ARemovedInodeGivesAwayWhatItHasOnce) {
+  auto inode = Create(FileData(0x400), InodeBref(0x400));
+  const Blockref data = world_.Data(0), newer = world_.Data(0);
+  ASSERT_TRUE(inode->tree().Put(data).ok());
+  const Blockref first = Flush(*inode).bref;
+  inode->Named();
+  ASSERT_TRUE(inode->tree().Put(newer).ok());
+  const Blockref second = Flush(*inode).bref;  // and no table got it
+  DropList drops = inode->DropAll();
+  EXPECT_EQ(inode->DropAll().size(), 0u);
+  EXPECT_EQ(*inode->tree().Find(Key(0)), newer) << "who reads it still finds it";
+  EXPECT_TRUE(world_.allocator().dropped().empty());
+  drops.DeliverTo(world_.allocator());
+  EXPECT_EQ(world_.allocator().live(),
+            (std::map<DataOff, BrefType>{{first.data_off, BrefType::kInode}}))
+      << "what the index named, the index drops; second was " << second.data_off.raw;
+}
+
+TEST_F(InodeTest, WhatIsExactTheHorizonOfThePfsSays) {  // spec 02 section 13.4, spec 03 R12
+  InodeData root_data = FileData(1);
+  root_data.meta.op_flags = kOpFlagPfsroot;
+  root_data.meta.pfs_lsnap_tid = Tid(50);
+  const auto root = Create(root_data, InodeBref(1));
+  ASSERT_NE(root->horizon(), nullptr);
+  EXPECT_EQ(root->horizon()->upto(), Tid(50));
+  EXPECT_EQ(Create(FileData(0x400), InodeBref(0x400))->horizon(), nullptr) << "all may be shared";
+  const auto inode = Inode::Create(FileData(0x400), InodeBref(0x400), world_.store(),
+                                   world_.cache(), root->horizon());
+  std::vector<bool> exact;
+  for (const uint64_t modify_tid : {50, 51}) {
+    Blockref block = world_.Data(0);
+    block.modify_tid = Tid(modify_tid);
+    ASSERT_TRUE(inode->tree().Put(block).ok());
+    ASSERT_TRUE(*inode->tree().Erase(Key(0)));
+    if (modify_tid == 51) root->horizon()->Raise(Tid(99));  // after the edit: it changes nothing
+  }
+  inode->Named();
+  for (const DroppedBlock& block : world_.allocator().TakeDroppedBlocks()) {
+    exact.push_back(block.exact_by_horizon);
+  }
+  EXPECT_EQ(exact, (std::vector<bool>{false, true}));
+  root->horizon()->Raise(Tid(60));
+  EXPECT_EQ(root->horizon()->upto(), Tid(99)) << "it never falls";
 }
 
 TEST_F(InodeTest, ModifyTidIsAboveTheSnapshotAndTheBlocks) {  // R9, F-146

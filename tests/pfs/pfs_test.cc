@@ -89,6 +89,8 @@ TEST(Pfs, RemovedFromTheIndex) {
   const Inum inum = world.AddFile(pfs, "a")->meta().inum;
   const DataOff block = pfs.GetInode(inum).value()->bref().data_off;
   ASSERT_TRUE(pfs.EraseIndex(inum).ok());
+  EXPECT_FALSE(world.chains().allocator().dropped().contains(block)) << "the header names it";
+  world.FlushAll();
   EXPECT_TRUE(world.chains().allocator().dropped().contains(block));
   EXPECT_TRUE(pfs.GetInode(inum).ok()) << "still in memory";
   pfs.Forget(inum);

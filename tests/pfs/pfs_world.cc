@@ -75,6 +75,7 @@ std::shared_ptr<Inode> PfsWorld::AddFile(Pfs& pfs, absl::string_view name, uint6
   }
   const auto flushed = inode->Flush(chains_.tids(), executor_);
   EXPECT_TRUE(flushed.ok() && pfs.PutIndex(flushed->bref).ok());
+  inode->Named();
   EXPECT_TRUE(
       InsertDirent(pfs.root(), chains_.store(), name, inum, ObjectType::kRegfile, chains_.tids())
           .ok());
