@@ -7,6 +7,7 @@
 
 #include "core/chain/block_allocator.h"
 #include "core/chain/chain_metrics.h"
+#include "core/chain/reader_epochs.h"
 #include "core/dio/dio.h"
 #include "core/media/blockref.h"
 
@@ -42,6 +43,8 @@ class BlockStore {
   BlockAllocator& allocator() { return allocator_; }
   Dio& dio() { return dio_; }
   uint64_t total_size() const { return total_size_; }
+  // Whoever copies a blockref and reads its block without a lock.
+  ReaderEpochs& readers() { return readers_; }
   // Of all trees whose blocks are here.
   ChainMetrics& metrics() { return metrics_; }
 
@@ -49,6 +52,7 @@ class BlockStore {
   Dio& dio_;
   BlockAllocator& allocator_;
   const uint64_t total_size_;
+  ReaderEpochs readers_;
   ChainMetrics metrics_;
 };
 

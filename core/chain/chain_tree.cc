@@ -99,6 +99,7 @@ ChainTree::Place ChainTree::WalkLoaded(Key key) const {
 // is read from private copies, whatever writers and the cache do meanwhile, and the answer is that
 // of the instant of WalkLoaded.
 absl::StatusOr<ChainTree::Place> ChainTree::Lookup(Key key) {
+  const ReaderEpochs::Scope scope(store_.readers());
   for (;;) {
     Place place;
     uint64_t seen = 0;
@@ -145,6 +146,7 @@ absl::Status ChainTree::Scan(Key first, Key last, absl::FunctionRef<bool(const B
 // The next leaves that meet [first, last], at least one unless there is none; `first` moves over
 // ranges that turned out to be empty.
 absl::StatusOr<ChainTree::Run> ChainTree::NextRun(Key& first, Key last) {
+  const ReaderEpochs::Scope scope(store_.readers());
   for (;;) {
     Run run;
     uint64_t seen = 0;

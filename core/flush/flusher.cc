@@ -136,6 +136,7 @@ CycleResult Flusher::Run(Cycle& cycle) {
 
 absl::Status Flusher::Cut(Cycle& cycle) {
   parts_.freemap.BeginCycle();
+  parts_.store.readers().TryAdvance();
   cycle.cut = parts_.gate.TakeCut();
   DirtyRegistry::Taken taken = parts_.dirty.Take(cycle.cut.frozen);
   held_.Note(std::move(taken.groups));
@@ -472,28 +473,6 @@ CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
   result.cut = parts_.gate.opseq();
   result.failed_volume = true;
   return result;
-}
-
-Tid Flusher::mirror_tid() const {
-  absl::MutexLock lock(&mu_);
-  return last_published_.mirror_tid;
-}
-
-size_t Flusher::CountDirtyDisks() const {
-  std::set<DiskId> dirty = parts_.dirty.ids();
-  absl::MutexLock lock(&mu_);
-  dirty.insert(unconfirmed_disks_.begin(), unconfirmed_disks_.end());
-  return dirty.size();
-}
-
-std::vector<CycleRecord> Flusher::RecentCycles() const {
-  absl::MutexLock lock(&mu_);
-  return {recent_.begin(), recent_.end()};
-}
-
-SyncResult Flusher::last_published() const {
-  absl::MutexLock lock(&mu_);
-  return last_published_;
 }
 
 }  // namespace h2bd

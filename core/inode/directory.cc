@@ -87,6 +87,7 @@ absl::StatusOr<Blockref> StoreDirent(Inode& dir, BlockStore& store, Key key, abs
 absl::StatusOr<std::optional<Dirent>> FindDirent(Inode& dir, BlockStore& store,
                                                  absl::string_view name) {
   const Key hash = Dirhash(name);
+  const ReaderEpochs::Scope scope(store.readers());
   std::optional<Dirent> found;
   absl::Status damaged;  // counts only when no sound entry has the name
   H2_RETURN_IF_ERROR(dir.tree().Scan(hash, BucketEnd(hash), [&](const Blockref& bref) {
@@ -108,6 +109,7 @@ absl::StatusOr<std::vector<Dirent>> ListDirents(Inode& dir, BlockStore& store, K
   std::vector<Dirent> entries;
   if (limit == 0) return entries;
   absl::Status status;
+  const ReaderEpochs::Scope scope(store.readers());
   const Key first(std::max(from.v, kDirhashVisible));  // below lies the inode index of a PFS root
   H2_RETURN_IF_ERROR(dir.tree().Scan(first, Key(UINT64_MAX), [&](const Blockref& bref) {
     absl::StatusOr<Dirent> entry = ReadEntry(bref, store);

@@ -49,6 +49,7 @@ Pfs::Pfs(std::shared_ptr<Inode> root, BlockStore& store, ChainCache& cache)
 
 absl::StatusOr<std::shared_ptr<Inode>> Pfs::GetInode(Inum inum) {
   if (inum == kInumPfsRoot) return root_;
+  const ReaderEpochs::Scope scope(store_.readers());
   std::shared_ptr<Inode> loaded;
   for (;;) {
     uint64_t seen = 0;

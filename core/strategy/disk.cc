@@ -332,7 +332,13 @@ absl::Status Disk::ReadPart(uint64_t block, uint32_t begin, ByteSpan into) {
     }
     bool from_media = false;
     absl::StatusOr<SharedBytes> base = LoadBase(block, &from_media);
+    if (deleted()) return absl::NotFoundError("the disk has been deleted");
     if (!base.ok()) {
+      {
+        // The block that it looked for may have been given away since.
+        absl::ReaderMutexLock lock(&mu_);
+        if (base_epoch_ != epoch) continue;
+      }
       return Annotate(
           base.status(),
           absl::StrFormat("reading [%d, +%d)", (block << kLogicalRadix) + begin, into.size()));
@@ -363,6 +369,7 @@ absl::StatusOr<AlignedBuffer> Disk::LoadMedia(uint64_t block) {
     if (block == 0) std::memcpy(bytes.data(), direct->data(), direct->size());
     return bytes;
   }
+  const ReaderEpochs::Scope scope(context_.store.readers());
   H2_ASSIGN_OR_RETURN(const std::optional<Blockref> bref,
                       inode_->tree().Find(Key(block << kLogicalRadix)));
   if (!bref.has_value()) return AlignedBuffer::Zeroed(kLogicalBytes);
