@@ -87,6 +87,7 @@ TEST(DiskModel, StaysRightThroughFailedCyclesAndBareCuts) {
       switch (rng.Next64() % 12) {
         case 0:
           ASSERT_TRUE(world.Sync().ok());
+          world.ExpectExactDrops();
           break;
         case 1:
         case 2:
@@ -105,6 +106,7 @@ TEST(DiskModel, StaysRightThroughFailedCyclesAndBareCuts) {
     }
     ASSERT_TRUE(world.Sync().ok());
     ASSERT_TRUE(model.Agrees());
+    world.ExpectExactDrops();
     kept = model.expected();
     ImageVolume later({device.Snapshot()}, ManualOptions());
     ASSERT_TRUE(later.status().ok()) << later.status();
@@ -180,6 +182,7 @@ TEST(DiskModel, ReadersSeeOneWholeVersionWhileCyclesFail) {
   for (std::thread& thread : threads) thread.join();
   world.allocator().FailAt(0);
   ASSERT_TRUE(world.Sync().ok());
+  world.ExpectExactDrops();
   ImageVolume later({device.Snapshot()}, ManualOptions());
   ASSERT_TRUE(later.status().ok()) << later.status();
   const std::string found = *ReadAll(*later, *later->OpenDisk({"", "d"}));

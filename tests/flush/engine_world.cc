@@ -69,7 +69,7 @@ void FailingAllocator::LetGo() {
 
 EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options,
                          uint64_t block_cache_bytes)
-    : clock_(clock) {
+    : device_(device), clock_(clock) {
   std::vector<std::unique_ptr<BlockDevice>> devices;
   devices.push_back(std::make_unique<BorrowedDevice>(device));
   Logger& logger = NullLogger();
@@ -78,7 +78,9 @@ EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOpt
   EXPECT_EQ(ring_->Fence(), absl::OkStatus());
   dio_ = std::make_unique<Dio>(*set_.devices, DioOptions{.writer_threads = 0}, logger);
   freemap_ = Must(Freemap::Open(*set_.header, *ring_, *dio_, logger));
-  allocator_ = std::make_unique<FailingAllocator>(*freemap_);
+  audit_ = std::make_unique<DropAudit>(*freemap_);
+  audit_->Know(Reachable());
+  allocator_ = std::make_unique<FailingAllocator>(*audit_);
   store_ = std::make_unique<BlockStore>(*dio_, *allocator_, set_.header->address_space());
   chains_ = std::make_unique<ChainCache>(kMemory);
   pfses_ = Must(PfsTable::Open(*set_.header, *store_, *chains_, logger));
@@ -98,6 +100,28 @@ EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOpt
 }
 
 EngineWorld::~EngineWorld() { commit_->Stop(); }
+
+BlockSet EngineWorld::Reachable() {
+  std::vector<std::unique_ptr<BlockDevice>> devices;
+  devices.push_back(std::make_unique<BorrowedDevice>(device_));
+  const VolumeSet newest = Must(AssembleVolumeSet(std::move(devices), NullLogger()));
+  BlockWalk walk(device_, newest.header->address_space());
+  walk.AddHeader(*newest.header);
+  return walk.found();
+}
+
+void EngineWorld::ExpectExactDrops() {
+  audit_->ReadDroppedTrees(device_, set_.header->address_space());
+  BlockSet live = audit_->live();
+  for (const auto& [data_off, type] : Reachable()) {
+    EXPECT_EQ(live.erase(data_off), 1u)
+        << "dropped, and the header names it: " << std::hex << data_off.raw << " " << Name(type);
+  }
+  if (flusher_->held().size() > 0) return;
+  for (const auto& [data_off, type] : live) {
+    ADD_FAILURE() << "forgotten: " << std::hex << data_off.raw << " " << Name(type);
+  }
+}
 
 void EngineWorld::Charge(const Disk::Cost& bound) {
   budget_->ChargeUnchecked(static_cast<uint64_t>(bound.memory_bytes));

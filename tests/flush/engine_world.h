@@ -9,6 +9,7 @@
 
 #include "core/flush/group_commit.h"
 #include "core/volhdr/header_ring.h"
+#include "tests/chain/drop_audit.h"
 #include "tests/support/memory_device.h"
 
 namespace h2bd {
@@ -63,7 +64,14 @@ class EngineWorld {
   // What a Sync of everything answers.
   absl::StatusOr<SyncResult> Sync();
 
+  // What the newest header on the device reaches.
+  BlockSet Reachable();
+  // After a cycle: nothing that the header reaches was dropped, and unless disks are held, each
+  // other block that was ever given out was, once (spec 02 section 13.4).
+  void ExpectExactDrops();
+
   FailingAllocator& allocator() { return *allocator_; }
+  DropAudit& audit() { return *audit_; }
   Flusher& flusher() { return *flusher_; }
   GroupCommit& commit() { return *commit_; }
   DirtyRegistry& dirty() { return *dirty_; }
@@ -75,12 +83,14 @@ class EngineWorld {
   void Charge(const Disk::Cost& bound);
   void Spend(Disk& disk, const Disk::Cost& bound, const Disk::Cost& cost);
 
+  BlockDevice& device_;
   Clock& clock_;
   VolumeSet set_;
   InlineExecutor executor_;
   std::unique_ptr<HeaderRing> ring_;
   std::unique_ptr<Dio> dio_;
   std::unique_ptr<Freemap> freemap_;
+  std::unique_ptr<DropAudit> audit_;
   std::unique_ptr<FailingAllocator> allocator_;
   std::unique_ptr<BlockStore> store_;
   std::unique_ptr<ChainCache> chains_;
