@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/random.h"
 #include "tests/flush/engine_world.h"
+#include "tests/fsck/image_editor.h"
+#include "tests/support/fault_device.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/device_stack.h"
 #include "tests/volume/test_volume.h"
@@ -152,6 +154,88 @@ TEST(DropCustody, ATreeThatNoIndexHasYetKeepsWhatTheOldOneNames) {
   ASSERT_TRUE(world.Sync().ok());
   world.ExpectExactDrops();
   EXPECT_GE(world.audit().dropped(), told + 2) << "both old blocks, now that the header is another";
+}
+
+// The case that forces custody. A cycle puts a part of a disk's changes into its tree and fails;
+// the disk is held then, and headers are published without it: they name the old blocks.
+class HeldAhead : public testing::Test {
+ protected:
+  static constexpr uint64_t kBlocks = 1536, kBlocksOfTable = 128;
+
+  // Nothing stays in the caches between the data stage and the trees, but for the oldest buffers.
+  HeldAhead() : memory_(*FormattedImage(8 * kGiB)), device_(memory_, faults_) {
+    world_ =
+        std::make_unique<EngineWorld>(device_, SystemClock(), GroupCommitOptions{.manual = true},
+                                      /*block_cache_bytes=*/0, /*chain_cache_bytes=*/0);
+    world_->AuditFrom(memory_);
+    disk_ = world_->Create("d", kBlocks * kLogicalBytes);
+    other_ = world_->Create("o", kBlocks * kLogicalBytes);
+    SeededRandom rng(TestSeed());
+    std::string noise(20 * kKiB, '\0');
+    for (uint64_t block = 0; block < kBlocks; ++block) {
+      rng.Fill(std::as_writable_bytes(std::span(noise)));
+      world_->Write(disk_, block * kLogicalBytes, noise);
+    }
+    EXPECT_TRUE(world_->Sync().ok());
+    world_->ExpectExactDrops();
+  }
+
+  void FailSecondTable() {
+    const ImageEditor editor(memory_.Snapshot(), world_->flusher().last_published().header_slot);
+    const int found = editor.Find([](const ImageEditor::Node& node) {
+      return node.bref.type == BrefType::kIndirect &&
+             node.bref.key == Key(kBlocksOfTable << kLogicalRadix);
+    });
+    const DataOff table = editor.nodes()[static_cast<size_t>(found)].bref.data_off;
+    faults_.Reset({.fail_at = 1,
+                   .sticky = true,
+                   .reads = true,
+                   .writes = false,
+                   .syncs = false,
+                   .begin = table.offset().v,
+                   .end = table.offset().v + table.bytes()});
+  }
+  void MakeHeldAndAhead() {
+    world_->Zero(disk_, kLogicalBytes, kLogicalBytes);
+    for (uint64_t block = kBlocksOfTable; block < kBlocks; ++block) {
+      world_->Write(disk_, block * kLogicalBytes, "n");
+    }
+    FailSecondTable();
+    const Tid before = world_->flusher().mirror_tid();
+    EXPECT_FALSE(world_->Sync().ok());
+    ASSERT_EQ(world_->flusher().mirror_tid(), before) << "failed as a whole";
+    world_->Write(other_, 0, "x");
+    world_->Sync().status().IgnoreError();
+    ASSERT_EQ(world_->flusher().held().size(), 1u);
+    ASSERT_GT(world_->flusher().mirror_tid(), before) << "published without it";
+    ASSERT_TRUE(disk_->inode().tree().modified()) << "the tree is ahead";
+    EXPECT_EQ(*disk_->inode().tree().Find(Key(kLogicalBytes)), std::nullopt);
+    world_->ExpectExactDrops();
+  }
+
+  MemoryDevice memory_;
+  FaultPoint faults_{FaultPlan{.fail_at = 0}};
+  FaultDevice device_;
+  std::unique_ptr<EngineWorld> world_;
+  DiskRef disk_, other_;
+};
+
+TEST_F(HeldAhead, WhatTheHeaderNamesIsToldWhenTheDiskIsStored) {
+  ASSERT_NO_FATAL_FAILURE(MakeHeldAndAhead());
+  faults_.Reset({.fail_at = 0});
+  world_->Write(disk_, 0, "again");
+  ASSERT_TRUE(world_->Sync().ok());
+  ASSERT_EQ(world_->flusher().held().size(), 0u);
+  world_->ExpectExactDrops();
+}
+
+TEST_F(HeldAhead, WhatTheHeaderNamesIsToldWhenTheDiskIsDeleted) {
+  ASSERT_NO_FATAL_FAILURE(MakeHeldAndAhead());
+  world_->Delete("d");
+  ASSERT_TRUE(world_->Sync().ok());
+  ASSERT_EQ(world_->flusher().held().size(), 0u);
+  faults_.Reset({.fail_at = 0});
+  world_->ExpectExactDrops();
 }
 
 }  // namespace

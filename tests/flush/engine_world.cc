@@ -68,8 +68,8 @@ void FailingAllocator::LetGo() {
 }
 
 EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options,
-                         uint64_t block_cache_bytes)
-    : device_(device), clock_(clock) {
+                         uint64_t block_cache_bytes, uint64_t chain_cache_bytes)
+    : audited_(&device), clock_(clock) {
   std::vector<std::unique_ptr<BlockDevice>> devices;
   devices.push_back(std::make_unique<BorrowedDevice>(device));
   Logger& logger = NullLogger();
@@ -82,7 +82,7 @@ EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOpt
   audit_->Know(Reachable());
   allocator_ = std::make_unique<FailingAllocator>(*audit_);
   store_ = std::make_unique<BlockStore>(*dio_, *allocator_, set_.header->address_space());
-  chains_ = std::make_unique<ChainCache>(kMemory);
+  chains_ = std::make_unique<ChainCache>(chain_cache_bytes);
   pfses_ = Must(PfsTable::Open(*set_.header, *store_, *chains_, logger));
   cache_ = std::make_unique<BlockCache>(block_cache_bytes);
   gate_ = std::make_unique<TransGate>(clock_);
@@ -103,15 +103,15 @@ EngineWorld::~EngineWorld() { commit_->Stop(); }
 
 BlockSet EngineWorld::Reachable() {
   std::vector<std::unique_ptr<BlockDevice>> devices;
-  devices.push_back(std::make_unique<BorrowedDevice>(device_));
+  devices.push_back(std::make_unique<BorrowedDevice>(*audited_));
   const VolumeSet newest = Must(AssembleVolumeSet(std::move(devices), NullLogger()));
-  BlockWalk walk(device_, newest.header->address_space());
+  BlockWalk walk(*audited_, newest.header->address_space());
   walk.AddHeader(*newest.header);
   return walk.found();
 }
 
 void EngineWorld::ExpectExactDrops() {
-  audit_->ReadDroppedTrees(device_, set_.header->address_space());
+  audit_->ReadDroppedTrees(*audited_, set_.header->address_space());
   BlockSet live = audit_->live();
   for (const auto& [data_off, type] : Reachable()) {
     EXPECT_EQ(live.erase(data_off), 1u)

@@ -49,7 +49,7 @@ class EngineWorld {
  public:
   // Opens what is on `device`, which outlives this like `clock`.
   EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOptions& options,
-              uint64_t block_cache_bytes = 256 * kMiB);
+              uint64_t block_cache_bytes = 256 * kMiB, uint64_t chain_cache_bytes = 256 * kMiB);
   ~EngineWorld();
 
   DiskRef Create(const std::string& name, uint64_t size);
@@ -72,6 +72,8 @@ class EngineWorld {
 
   FailingAllocator& allocator() { return *allocator_; }
   DropAudit& audit() { return *audit_; }
+  // Where the audit reads, when not all reads of the engine's device succeed.
+  void AuditFrom(BlockDevice& device) { audited_ = &device; }
   Flusher& flusher() { return *flusher_; }
   GroupCommit& commit() { return *commit_; }
   DirtyRegistry& dirty() { return *dirty_; }
@@ -83,7 +85,7 @@ class EngineWorld {
   void Charge(const Disk::Cost& bound);
   void Spend(Disk& disk, const Disk::Cost& bound, const Disk::Cost& cost);
 
-  BlockDevice& device_;
+  BlockDevice* audited_;
   Clock& clock_;
   VolumeSet set_;
   InlineExecutor executor_;

@@ -1,7 +1,9 @@
 // The super-root.
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "core/media/dirhash.h"
+#include "tests/chain/drop_audit.h"
 #include "tests/pfs/pfs_world.h"
 
 namespace h2bd {
@@ -62,6 +64,44 @@ TEST(PfsTable, CreateAndRemove) {
   EXPECT_EQ(Labels(world.table()).size(), labels.size() - 1);
   EXPECT_FALSE(world.table().Find("pfs7").ok());
   world.AddPfs("pfs7");
+}
+
+// Spec 03 section 11.5, spec 02 section 13.4: with the root go the index, the names and all inodes,
+// those that nobody has read and those that memory has in a newer state than the media.
+TEST(PfsTable, WithAPfsGoesAllThatOnlyItNames) {
+  PfsWorld world;
+  BumpAllocator& allocator = world.chains().allocator();
+  world.AddPfs("gone");
+  for (const char* label : {"gone", "DATA"}) {
+    for (int i = 0; i < 30; ++i) {
+      world.AddFile(world.pfs(label), absl::StrCat(i, std::string(70, 'n')), i == 3 ? 600 : 2);
+    }
+  }
+  world.FlushAll();
+  world.Reopen();
+  Pfs& gone = world.pfs("gone");
+  auto ahead = gone.GetInode(Inum(kInodeStart + 3));
+  ASSERT_TRUE(ahead.ok()) << ahead.status();
+  ASSERT_TRUE((*ahead)->tree().Put(world.chains().Data(5, 10)).ok());
+  ASSERT_TRUE((*ahead)->Flush(world.chains().tids(), world.executor()).ok());
+  ASSERT_TRUE(world.table().Remove(gone.key()).ok());
+  world.FlushAll();
+  DropList below;
+  for (const DroppedTree& tree : allocator.TakeDroppedTrees()) {
+    BlockWalk walk(world.chains().device(), world.chains().total_size());
+    walk.Add(tree.root, tree.kind);
+    for (const auto& [data_off, type] : walk.found()) {
+      Blockref block;
+      block.type = type;
+      block.data_off = data_off;
+      if (data_off != tree.root.data_off) below.Block(block, tree.horizon);
+    }
+  }
+  EXPECT_GT(below.size(), 100u);
+  below.DeliverTo(allocator);
+  BlockWalk reachable(world.chains().device(), world.chains().total_size());
+  reachable.AddHeader(world.header());
+  EXPECT_EQ(allocator.live(), reachable.found());
 }
 
 TEST(PfsTable, KeysAreThoseOfTheReference) {
