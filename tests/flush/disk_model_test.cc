@@ -233,6 +233,17 @@ class HeldReader : public testing::Test {
   std::thread reader_;
 };
 
+TEST_F(HeldReader, IsAReaderUntilItHasTheBlock) {  // F-219: reuse waits for it
+  ReaderEpochs& epochs = world_->store().readers();
+  const uint64_t stamp = epochs.now();
+  for (int i = 0; i < 10; ++i) epochs.TryAdvance();
+  EXPECT_FALSE(epochs.Over(stamp));
+  device_.reads().LetGo();
+  reader_.join();
+  for (int i = 0; i < 10; ++i) epochs.TryAdvance();
+  EXPECT_TRUE(epochs.Over(stamp));
+}
+
 TEST_F(HeldReader, DoesNotMixWhatItReadWithChangesAfterACycle) {
   std::string newest = Noise();
   world_->Write(disk_, 0, newest);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 
 #include "tests/chain/topology_walk.h"
@@ -81,6 +82,36 @@ TEST(Pfs, AnInodeUnderAWrongNumberIsDataLoss) {  // R16, spec 03 section 7.3
   wrong.key = Key(5000);
   ASSERT_TRUE(world.pfs("DATA").PutIndex(wrong).ok());
   EXPECT_EQ(world.pfs("DATA").GetInode(Inum(5000)).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// F-219: what is dropped while an inode or a name is read from the device is not used again before.
+TEST(Pfs, WhoReadsAnInodeOrANameIsAReader) {
+  PfsWorld world;
+  const std::string name(100, 'n');
+  // With so much between them the roots lie in other device buffers.
+  const Inum inum = world.AddFile(world.pfs("DATA"), name, 100)->meta().inum;
+  world.AddFile(world.pfs("DATA"), "filler", 300);
+  world.FlushAll();
+  const auto expect_scope = [&](const std::function<absl::Status(Pfs&)>& read) {
+    world.Reopen();
+    Pfs& pfs = world.pfs("DATA");
+    ReaderEpochs& epochs = world.chains().store().readers();
+    bool seen = false;
+    world.chains().DuringNextRead([&] {
+      seen = true;
+      const uint64_t stamp = epochs.now();
+      for (int i = 0; i < 10; ++i) epochs.TryAdvance();
+      EXPECT_FALSE(epochs.Over(stamp));
+    });
+    EXPECT_EQ(read(pfs), absl::OkStatus());
+    EXPECT_TRUE(seen);
+  };
+  expect_scope([&](Pfs& pfs) { return pfs.GetInode(inum).status(); });
+  expect_scope(
+      [&](Pfs& pfs) { return FindDirent(pfs.root(), world.chains().store(), name).status(); });
+  expect_scope([&](Pfs& pfs) {
+    return ListDirents(pfs.root(), world.chains().store(), Key(0), 10).status();
+  });
 }
 
 TEST(Pfs, RemovedFromTheIndex) {
