@@ -8,7 +8,7 @@ set -euo pipefail
 source_dir=$1 layers_dir=$2 compiler=$3
 
 # Each folder may include only folders before it.
-readonly order=(base media device dio volhdr trans chain freemap inode pfs strategy flush volume fsck)
+readonly order=(base digest media device dio volhdr trans chain freemap inode pfs strategy flush volume fsck)
 
 problems=0
 checks=0
