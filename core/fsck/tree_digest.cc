@@ -1,46 +1,27 @@
 #include "core/fsck/tree_digest.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
-#include <memory>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/digest/sha256.h"
 
 namespace h2bd {
 namespace {
 
 constexpr uint64_t kHashedFileMax = 16 * kGiB;
 
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    H2_ASSERT(context_ != nullptr);
-    H2_ASSERT(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+void AddZeros(Sha256& hash, uint64_t count) {
+  static const AlignedBuffer kZeros = AlignedBuffer::Zeroed(kMiB);
+  for (uint64_t n; count > 0; count -= n) {
+    n = std::min<uint64_t>(count, kZeros.size());
+    hash.Add(kZeros.span().first(n));
   }
-  void Add(ConstByteSpan bytes) {
-    H2_ASSERT(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
-  }
-  void AddZeros(uint64_t count) {
-    static const AlignedBuffer zeros = AlignedBuffer::Zeroed(kMiB);
-    for (uint64_t n; count > 0; count -= n) {
-      n = std::min<uint64_t>(count, zeros.size());
-      Add(zeros.span().first(n));
-    }
-  }
-  std::string Hex() {
-    std::array<unsigned char, 32> value;
-    H2_ASSERT(EVP_DigestFinal_ex(context_.get(), value.data(), nullptr) == 1);
-    return absl::BytesToHexString({reinterpret_cast<const char*>(value.data()), value.size()});
-  }
+}
 
- private:
-  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
-};
+std::string FinishHex(Sha256& hash) { return absl::BytesToHexString(AsText(hash.Finish())); }
 
 std::string TypeName(ObjectType type) {
   switch (type) {
@@ -100,7 +81,7 @@ class TreeHasher {
       pfs_name_ = name;
       H2_RETURN_IF_ERROR(AddTree(*pfs));
     }
-    return tree_.Hex();
+    return FinishHex(tree_);
   }
 
  private:
@@ -231,13 +212,13 @@ absl::StatusOr<std::string> FileSha256(MediaReader& reader, const InodeData& fil
   Sha256 hash;
   uint64_t at = 0;
   H2_RETURN_IF_ERROR(reader.ForEachBlock(file, [&](uint64_t off, ConstByteSpan bytes) {
-    hash.AddZeros(off - at);
+    AddZeros(hash, off - at);
     hash.Add(bytes);
     at = off + bytes.size();
     return absl::OkStatus();
   }));
-  hash.AddZeros(file.meta.size - at);
-  return hash.Hex();
+  AddZeros(hash, file.meta.size - at);
+  return FinishHex(hash);
 }
 
 absl::StatusOr<std::string> TreeDigest(MediaReader& reader) { return TreeHasher(reader).Hash(); }

@@ -1,13 +1,11 @@
 #include "core/media/check_code.h"
 
-#include <isa-l/crc.h>
-#include <openssl/evp.h>
-#include <xxhash.h>
-
 #include <algorithm>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "core/digest/checksum.h"
+#include "core/digest/sha256.h"
 #include "core/media/decode.h"
 
 namespace h2bd {
@@ -56,23 +54,12 @@ std::string Hex(ConstByteSpan bytes) { return absl::BytesToHexString(AsText(byte
 
 }  // namespace
 
-uint32_t Icrc32(ConstByteSpan bytes) {
-  // ISA-L neither inverts its start value nor its result. It takes its input as non-const and an
-  // int length, but only reads it; blocks are at most 64 KiB.
-  H2_ASSERT(bytes.size() <= INT32_MAX);
-  auto* data = reinterpret_cast<unsigned char*>(const_cast<std::byte*>(bytes.data()));
-  return ~crc32_iscsi(data, static_cast<int>(bytes.size()), ~uint32_t{0});
-}
+uint32_t Icrc32(ConstByteSpan bytes) { return Crc32c(bytes); }
 
-uint64_t Xxhash64(ConstByteSpan bytes) { return XXH64(bytes.data(), bytes.size(), kXxhashSeed); }
+uint64_t Xxhash64(ConstByteSpan bytes) { return Xxh64(bytes, kXxhashSeed); }
 
 std::array<std::byte, 24> Sha192(ConstByteSpan bytes) {
-  std::array<std::byte, 32> digest;
-  unsigned written = 0;
-  const int ok = EVP_Digest(bytes.data(), bytes.size(),
-                            reinterpret_cast<unsigned char*>(digest.data()), &written, EVP_sha256(),
-                            /*impl=*/nullptr);
-  H2_ASSERT(ok == 1 && written == digest.size());
+  const Sha256Digest digest = Sha256::Of(bytes);
   std::array<std::byte, 24> value;
   std::copy_n(digest.begin(), value.size(), value.begin());
   for (size_t i = 0; i < 8; ++i) value[16 + i] ^= digest[24 + i];
