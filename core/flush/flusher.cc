@@ -26,6 +26,7 @@ struct Flusher::Cycle {
 Flusher::Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_modify_tid)
     : parts_(parts),
       data_stage_(parts.store, parts.cache, parts.executor, metrics_),
+      pfs_stage_(parts),
       header_(std::make_unique<VolumeData>(header)),
       next_modify_tid_(first_modify_tid.v) {
   last_published_.mirror_tid = header.mirror_tid;
@@ -290,22 +291,10 @@ void Flusher::FlushInode(InodeFlush& flush, const FlushTids& tids, Executor& exe
   metrics_.inode_duration.Observe(parts_.clock.MonotonicNow() - began);
 }
 
-absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
-  for (Pfs* pfs : parts_.pfses.all()) {
-    if (!pfs->root().modified()) continue;
-    absl::StatusOr<Inode::Flushed> flushed = pfs->Flush(cycle.tids, parts_.executor);
-    if (!flushed.ok()) return Annotate(flushed.status(), absl::StrCat("PFS ", pfs->label()));
-  }
-  return absl::OkStatus();
-}
+absl::Status Flusher::FlushPfsRoots(Cycle& cycle) { return pfs_stage_.FlushRoots(cycle.tids); }
 
 absl::Status Flusher::FlushSuperRoot(Cycle& cycle) {
-  // A root that an aborted cycle has flushed already is not modified any more, but the super-root
-  // may not know its blockref: hand in all of them, unchanged ones cost nothing.
-  std::vector<Blockref> roots;
-  for (Pfs* pfs : parts_.pfses.all()) roots.push_back(pfs->root().bref());
-  H2_ASSIGN_OR_RETURN(cycle.sroot_blockset,
-                      parts_.pfses.FlushSuperRoot(cycle.tids, roots, parts_.executor));
+  H2_ASSIGN_OR_RETURN(cycle.sroot_blockset, pfs_stage_.FlushSuperRoot(cycle.tids));
   return absl::OkStatus();
 }
 
@@ -420,7 +409,7 @@ void Flusher::FinishCycle(Cycle& cycle) {
   }
   parts_.budget.NoteDrained(drained, parts_.clock.MonotonicNow() - cycle.began);
   metrics_.pinned_bytes.Set(0);
-  for (Pfs* pfs : parts_.pfses.all()) pfs->TrimInodes(1024);
+  pfs_stage_.Confirmed();
 
   cycle.sync.durable_opseq = cycle.cut.opseq;
   cycle.sync.mirror_tid = header_->mirror_tid;

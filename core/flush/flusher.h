@@ -10,37 +10,13 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
-#include "core/base/executor.h"
-#include "core/base/log.h"
 #include "core/flush/data_stage.h"
 #include "core/flush/flush_metrics.h"
 #include "core/flush/flush_types.h"
-#include "core/freemap/freemap.h"
-#include "core/pfs/namespace.h"
-#include "core/pfs/pfs.h"
-#include "core/strategy/disk.h"
-#include "core/trans/byte_budget.h"
-#include "core/volhdr/header_ring.h"
+#include "core/flush/flusher_parts.h"
+#include "core/flush/pfs_stage.h"
 
 namespace h2bd {
-
-// Everything a cycle works on. Outlives the flusher.
-struct FlusherParts {
-  DeviceSet& devices;
-  Dio& dio;
-  HeaderRing& ring;
-  Freemap& freemap;
-  BlockStore& store;
-  PfsTable& pfses;
-  Namespace& names;
-  TransGate& gate;
-  DirtyRegistry& dirty;
-  BlockCache& cache;
-  ByteBudget& budget;
-  Executor& executor;  // flusher pool; one worker is the deterministic mode
-  Clock& clock;
-  Logger& logger;
-};
 
 // How one cycle ended.
 struct CycleResult {
@@ -140,6 +116,7 @@ class Flusher {
 
   FlusherParts parts_;
   DataStage data_stage_;
+  PfsStage pfs_stage_;
   FlushMetrics metrics_;
   std::unique_ptr<VolumeData> header_;  // last confirmed
   uint64_t next_modify_tid_;

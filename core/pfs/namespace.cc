@@ -151,6 +151,7 @@ absl::Status Namespace::Apply(Generation frozen, const FlushTids& tids, Applied&
 absl::Status Namespace::ApplyOne(Change& change, const FlushTids& tids, Applied& applied) {
   Inode& root = change.pfs->root();
   if (!change.dirent_done) {
+    change.pfs->MarkDirty();
     H2_RETURN_IF_ERROR(change.kind == Kind::kLink
                            ? InsertDirent(root, store_, change.name, change.inum, change.type, tids)
                            : EraseDirent(root, store_, change.name));

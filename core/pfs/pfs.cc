@@ -37,9 +37,10 @@ uint8_t RealCheckAlgo(const InodeMeta& parent) {
 // --- one PFS
 // --------------------------------------------------------------------------------------
 
-Pfs::Pfs(std::shared_ptr<Inode> root, BlockStore& store, ChainCache& cache)
+Pfs::Pfs(std::shared_ptr<Inode> root, BlockStore& store, ChainCache& cache, DirtyPfses& dirty)
     : store_(store),
       cache_(cache),
+      dirty_(dirty),
       root_(std::move(root)),
       label_(root_->filename()),
       key_(root_->bref().key),
@@ -76,6 +77,7 @@ absl::StatusOr<std::shared_ptr<Inode>> Pfs::GetInode(Inum inum) {
     // An inode that was flushed since and forgotten again would come back in its old state.
     if (index_edits_ != seen) continue;
     inodes_.emplace(inum.v, loaded);
+    NoteIfCrowded();
     return loaded;
   }
 }
@@ -108,6 +110,11 @@ Inum Pfs::NewInum() {
 void Pfs::Adopt(Inum inum, std::shared_ptr<Inode> inode) {
   absl::MutexLock lock(&mu_);
   inodes_[inum.v] = std::move(inode);
+  NoteIfCrowded();
+}
+
+void Pfs::NoteIfCrowded() {
+  if (inodes_.size() > kInodesKept) dirty_.NoteCrowded(key_, *this);
 }
 
 void Pfs::Forget(Inum inum) {
@@ -125,6 +132,7 @@ bool Pfs::Knows(Inum inum, const Inode& inode) const {
 absl::Status Pfs::PutIndex(const Blockref& bref) {
   H2_ASSERT(bref.type == BrefType::kInode && (bref.key.v & kDirhashVisible) == 0);
   const absl::Status status = root_->tree().Put(bref);
+  MarkDirty();
   absl::MutexLock lock(&mu_);
   ++index_edits_;
   return status;
@@ -132,6 +140,7 @@ absl::Status Pfs::PutIndex(const Blockref& bref) {
 
 absl::Status Pfs::EraseIndex(Inum inum) {
   const absl::Status status = root_->tree().Erase(Key(inum.v)).status();
+  MarkDirty();
   absl::MutexLock lock(&mu_);
   ++index_edits_;
   return status;
@@ -185,6 +194,7 @@ void Pfs::TrimInodes(size_t keep) {
     dropped.push_back(std::move(it->second));
     inodes_.erase(it++);
   }
+  NoteIfCrowded();
 }
 
 // --- all PFSs
@@ -223,12 +233,13 @@ absl::Status PfsTable::LoadRoots(Logger& logger) {
                    {{"blockref", Describe(bref)}, {"error", std::string(status.message())}});
       return true;
     }
-    auto pfs = std::make_unique<Pfs>(*std::move(root), store_, cache_);
+    auto pfs = std::make_unique<Pfs>(*std::move(root), store_, cache_, dirty_);
     const auto [clid, unique] = clids.emplace(pfs->root().meta().pfs_clid, pfs->label());
     if (!unique) {
       logger.Warning("two PFSs have one pfs_clid; others take them for one cluster (R11)",
                      {{"pfs", pfs->label()}, {"other", clid->second}});
     }
+    if ((bref.flags & kBrefFlagPfsroot) == 0) pfs->MarkDirty();  // R17
     loaded.emplace(bref.key, std::move(pfs));
     return true;
   };
@@ -307,8 +318,9 @@ absl::StatusOr<Key> PfsTable::FreeKey(absl::string_view label) {
 }
 
 Pfs& PfsTable::Add(std::shared_ptr<Inode> root) {
-  auto pfs = std::make_unique<Pfs>(std::move(root), store_, cache_);
+  auto pfs = std::make_unique<Pfs>(std::move(root), store_, cache_, dirty_);
   Pfs& added = *pfs;
+  added.MarkDirty();
   absl::MutexLock lock(&mu_);
   const bool unique = pfses_.emplace(added.key(), std::move(pfs)).second;
   H2_ASSERT(unique);
@@ -337,6 +349,7 @@ absl::Status PfsTable::Remove(Key key) {
     pfses_.erase(it);
   }
   super_root_->tree().AdoptDrops(removed->DropAll());
+  dirty_.Forget(key);
   return absl::OkStatus();
 }
 
@@ -367,6 +380,16 @@ std::vector<Pfs*> PfsTable::all() {
   std::vector<Pfs*> pfses;
   for (const auto& [key, pfs] : pfses_) pfses.push_back(pfs.get());
   return pfses;
+}
+
+void PfsTable::ForgetClean() {
+  for (Pfs* pfs : dirty()) {
+    if (!pfs->root().AheadOfIndex()) dirty_.Forget(pfs->key());
+  }
+}
+
+void PfsTable::TrimInodes() {
+  for (Pfs* pfs : dirty_.TakeCrowded()) pfs->TrimInodes(Pfs::kInodesKept);
 }
 
 // --- new inodes

@@ -18,6 +18,7 @@
 #include "core/inode/directory.h"
 #include "core/inode/inode.h"
 #include "core/media/volume_data.h"
+#include "core/pfs/dirty_pfses.h"
 
 namespace h2bd {
 
@@ -25,7 +26,8 @@ namespace h2bd {
 // any thread; the others are the flusher's, NewInum excepted.
 class Pfs {
  public:
-  Pfs(std::shared_ptr<Inode> root, BlockStore& store, ChainCache& cache);
+  // `dirty` is told of changes; it outlives the PFS.
+  Pfs(std::shared_ptr<Inode> root, BlockStore& store, ChainCache& cache, DirtyPfses& dirty);
 
   const std::string& label() const { return label_; }
   Key key() const { return key_; }  // in the super-root; identifies the PFS within the volume
@@ -41,6 +43,9 @@ class Pfs {
   // Number of the last operation that changed one of its disks; any thread.
   OpSeq last_opseq() const { return OpSeq(last_opseq_.load(std::memory_order_acquire)); }
   void NoteChange(OpSeq seq);
+
+  // The root was changed: the next cycle flushes it. PutIndex and EraseIndex do it by themselves.
+  void MarkDirty() { dirty_.Note(key_, *this); }
 
   // Next inode number; any thread (F-026, F-027).
   Inum NewInum() ABSL_LOCKS_EXCLUDED(mu_);
@@ -65,14 +70,18 @@ class Pfs {
   absl::StatusOr<Inode::Flushed> Flush(const FlushTids& tids, Executor& executor)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Above so many inodes in memory the table hears of it (PfsTable::TrimInodes).
+  static constexpr size_t kInodesKept = 1024;
   // Drops cached inodes that nobody holds and that are not modified, down to `keep` of them.
   void TrimInodes(size_t keep) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   absl::StatusOr<Blockref> FindIndex(Inum inum);
+  void NoteIfCrowded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   BlockStore& store_;
   ChainCache& cache_;
+  DirtyPfses& dirty_;
   const std::shared_ptr<Inode> root_;
   const std::string label_;
   const Key key_;
@@ -128,6 +137,13 @@ class PfsTable {
                                                          Executor& executor);
   std::vector<Pfs*> all() ABSL_LOCKS_EXCLUDED(mu_);  // by key
 
+  // Those whose root in memory is not what the super-root on media names, by key: a cycle need not
+  // look at the others. They stay so until ForgetClean, which a confirmed header allows.
+  std::vector<Pfs*> dirty() const { return dirty_.all(); }
+  void ForgetClean();
+  // Keeps the inodes that nobody holds within bounds.
+  void TrimInodes();
+
  private:
   PfsTable(std::shared_ptr<Inode> super_root, BlockStore& store, ChainCache& cache)
       : store_(store), cache_(cache), super_root_(std::move(super_root)) {}
@@ -139,6 +155,7 @@ class PfsTable {
   ChainCache& cache_;
   const std::shared_ptr<Inode> super_root_;
   std::atomic<bool> damaged_{false};
+  DirtyPfses dirty_;
   mutable absl::Mutex mu_;
   std::map<Key, std::unique_ptr<Pfs>> pfses_ ABSL_GUARDED_BY(mu_);
   std::vector<std::unique_ptr<Pfs>> removed_

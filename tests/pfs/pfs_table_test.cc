@@ -134,6 +134,52 @@ TEST(PfsTable, PutsThePfsrootFlagWhereItIsMissing) {  // R17
   EXPECT_EQ(world.pfs("DATA").root().bref().flags, kBrefFlagPfsroot);
 }
 
+// A cycle looks at the dirty ones only, so this list must name each PFS that the next header lacks
+// something of, and may not grow with the number of PFSs (F-114).
+TEST(PfsTable, APfsIsDirtyUntilAHeaderHasItsRoot) {
+  PfsWorld world({"LOCAL", "DATA", "OTHER"});
+  const auto dirty = [&] {
+    std::vector<std::string> labels;
+    for (Pfs* pfs : world.table().dirty()) labels.push_back(pfs->label());
+    return labels;
+  };
+  world.FlushAll();
+  world.table().ForgetClean();
+  EXPECT_TRUE(dirty().empty());
+  world.AddFile(world.pfs("DATA"), "a");
+  Pfs& added = world.AddPfs("NEW");
+  EXPECT_EQ(dirty().size(), 2u);
+  world.table().ForgetClean();
+  EXPECT_EQ(dirty().size(), 2u) << "no header has it";
+  ASSERT_TRUE(world.pfs("DATA").Flush(world.chains().tids(), world.executor()).ok());
+  ASSERT_FALSE(world.pfs("DATA").root().modified());
+  world.table().ForgetClean();
+  EXPECT_EQ(dirty().size(), 2u) << "a cycle failed between the root and the super-root";
+  EXPECT_TRUE(world.table()
+                  .FlushSuperRoot(world.chains().tids(), {world.pfs("DATA").root().bref()},
+                                  world.executor())
+                  .ok());
+  world.table().ForgetClean();
+  EXPECT_EQ(dirty(), (std::vector<std::string>{"NEW"}));
+  ASSERT_TRUE(world.table().Remove(added.key()).ok());
+  EXPECT_TRUE(dirty().empty()) << "it is gone";
+}
+
+TEST(PfsTable, InodesThatNobodyHoldsAreKeptWithinBoundsInEachPfs) {
+  PfsWorld world;
+  std::vector<std::weak_ptr<Inode>> files;
+  for (size_t i = 0; i < Pfs::kInodesKept + 10; ++i) {
+    files.push_back(world.AddFile(world.pfs("DATA"), absl::StrCat(i)));
+  }
+  const auto in_memory = [&] {
+    return static_cast<size_t>(std::count_if(files.begin(), files.end(),
+                                             [](const auto& file) { return !file.expired(); }));
+  };
+  EXPECT_EQ(in_memory(), files.size());
+  world.table().TrimInodes();
+  EXPECT_EQ(in_memory(), Pfs::kInodesKept);
+}
+
 TEST(PfsTable, TheSuperRootIsCopiedOnWriteAndReported) {
   PfsWorld world;
   const Blockref before = world.header().sroot_blockset[0];
