@@ -6,7 +6,6 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "core/fsck/check.h"
 #include "core/media/placement.h"
 #include "tests/flush/engine_world.h"
 #include "tests/support/fake_clock.h"
@@ -250,13 +249,7 @@ TEST_F(SpaceFault, CreateAndDeleteInOneIntervalLeaveNothing) {
     ASSERT_TRUE(world.Sync().ok());
     ExpectContents(memory.Snapshot(), after);
     MemoryDevice checked(memory.Snapshot());
-    BlockDevice* devices[] = {&checked};
-    CheckOptions strict;
-    strict.all_slots_strict = true;
-    const CheckReport report = CheckDevices(devices, strict);
-    EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
-    EXPECT_EQ(report.count(FindingCode::kInodeOrphan), 0u) << report.ToString();
-    EXPECT_EQ(report.count(FindingCode::kNlinks), 0u) << report.ToString();
+    ExpectClean(checked);
   }
 }
 

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "absl/strings/str_format.h"
-#include "core/fsck/check.h"
 #include "core/fsck/tree_digest.h"
 #include "core/media/placement.h"
+#include "tests/volume/test_volume.h"
 
 namespace h2bd {
 namespace {
@@ -84,10 +84,7 @@ void ExpectCleanSet(const SetImages& images) {
   const auto devices = DevicesOf(images);
   std::vector<BlockDevice*> pointers;
   for (const auto& device : devices) pointers.push_back(device.get());
-  CheckOptions strict;
-  strict.all_slots_strict = true;
-  const CheckReport report = CheckDevices(pointers, strict);
-  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+  ExpectClean(pointers);
 }
 
 std::string DigestOf(const SparseImage& image) {

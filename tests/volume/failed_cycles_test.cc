@@ -6,7 +6,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "core/fsck/check.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/device_stack.h"
 #include "tests/volume/random_script.h"
@@ -73,13 +72,7 @@ TEST(FailedCycles, EndInTheTreeOfARunWithoutThem) {
     const SparseImage image = RunScript(base, seed + round, &rng, &tally);
     EXPECT_EQ(DigestOf(image), expected);
     MemoryDevice device(image);
-    BlockDevice* devices[] = {&device};
-    CheckOptions strict;
-    strict.all_slots_strict = true;
-    const CheckReport report = CheckDevices(devices, strict);
-    EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
-    EXPECT_EQ(report.count(FindingCode::kInodeOrphan), 0u) << report.ToString();
-    EXPECT_EQ(report.count(FindingCode::kNlinks), 0u) << report.ToString();
+    ExpectClean(device);
     if (HasFailure()) return;
   }
   EXPECT_GT(tally.failed, 5);

@@ -14,7 +14,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/device/file_device.h"
 #include "core/device/open_file.h"
-#include "core/fsck/check.h"
 #include "tests/support/fixtures.h"
 #include "tests/volume/test_volume.h"
 
@@ -110,11 +109,7 @@ std::string ContentOf(const std::string& path) {
 void ExpectCleanFile(const std::string& path) {
   const auto device = OpenImage(path, true);
   ASSERT_TRUE(device.ok()) << device.status();
-  BlockDevice* devices[] = {device->get()};
-  CheckOptions strict;
-  strict.all_slots_strict = true;
-  const CheckReport report = CheckDevices(devices, strict);
-  EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+  ExpectClean(**device);
 }
 
 TEST(OutOfMemory, EndsTheProcessAndLosesNothingThatWasPromised) {

@@ -33,12 +33,19 @@ absl::StatusOr<std::unique_ptr<Volume>> OpenOn(BlockDevice& device, const Volume
   return Volume::Open(std::move(devices), options, env);
 }
 
-void ExpectClean(BlockDevice& device) {
-  BlockDevice* devices[] = {&device};
+void ExpectClean(std::span<BlockDevice* const> devices) {
   CheckOptions strict;
   strict.all_slots_strict = true;
   const CheckReport report = CheckDevices(devices, strict);
   EXPECT_EQ(report.errors, 0u) << report.ToString(Severity::kError);
+  // Warnings of the checker, because others leave them behind; h2bd never does.
+  EXPECT_EQ(report.count(FindingCode::kInodeOrphan), 0u) << report.ToString();
+  EXPECT_EQ(report.count(FindingCode::kNlinks), 0u) << report.ToString();
+}
+
+void ExpectClean(BlockDevice& device) {
+  BlockDevice* devices[] = {&device};
+  ExpectClean(devices);
 }
 
 absl::StatusOr<std::string> ReadAll(Volume& volume, const DiskRef& disk) {

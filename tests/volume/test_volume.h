@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/volume/format.h"
@@ -21,7 +22,9 @@ absl::StatusOr<SparseImage> FormattedImage(uint64_t size, const FormatOptions& o
 absl::StatusOr<std::unique_ptr<Volume>> OpenOn(BlockDevice& device, const VolumeOptions& options,
                                                const VolumeEnv& env = {});
 
-// The strict checker finds nothing, below whichever header. For the end of a test that has written.
+// The strict checker finds no error below whichever header, no inode without a name and no wrong
+// nlinks. For the end of a test that has written. `devices` are all of one volume.
+void ExpectClean(std::span<BlockDevice* const> devices);
 void ExpectClean(BlockDevice& device);
 
 // Whole content of a disk.
