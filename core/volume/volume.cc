@@ -100,7 +100,9 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
   if (!options.manual_cycles) read_ahead = std::make_unique<ThreadPool>("h2bd-ra", 2);
   context = std::make_unique<StrategyContext>(
       StrategyContext{*store, *cache, *dirty, *env.clock, read_ahead.get()});
-  return read_only ? absl::OkStatus() : OpenForWriting();
+  if (!read_only) H2_RETURN_IF_ERROR(OpenForWriting());
+  StartOperations();
+  return absl::OkStatus();
 }
 
 absl::Status Volume::Impl::CheckHeaders() const {
@@ -167,6 +169,7 @@ absl::Status Volume::Impl::OpenForWriting() {
 
 Volume::Impl::~Impl() {
   // Threads first: they use everything else.
+  operations.reset();
   if (commit != nullptr) commit->Stop();
   read_ahead.reset();
   commit.reset();
@@ -185,6 +188,7 @@ absl::Status Volume::Impl::Close() {
   if (closed) return close_status;
   closed = true;
   closing = true;
+  if (operations != nullptr) operations->Stop();
   if (commit == nullptr) return absl::OkStatus();
   transactions->AbortAll();
   budget->Close(ClosedError());
@@ -276,6 +280,7 @@ void Volume::Describe(MetricVisitor& visitor) const {
   if (v.flusher_executor != nullptr) DescribeWorkers(*v.flusher_executor, visitor);
   v.cache->Describe(visitor);
   v.transactions->Describe(visitor);
+  v.operations->Describe(visitor);
   gauge("h2bd_opseq", "Last operation that was applied.", static_cast<double>(v.gate->opseq().v));
   visitor.OnHistogram("h2bd_cut_hold_seconds", "Time for which a cut held up new operations.", {},
                       v.gate->cut_hold());

@@ -27,6 +27,7 @@
 #include "core/pfs/pfs.h"
 #include "core/strategy/disk.h"
 #include "core/trans/transactions.h"
+#include "core/volume/operation_types.h"
 
 namespace h2bd {
 
@@ -240,6 +241,24 @@ class Volume {
   absl::StatusOr<TxnInfo> Commit(TxnId id, const IoOptions& options);
   absl::StatusOr<TxnInfo> Abort(TxnId id);
   absl::StatusOr<TxnInfo> GetTransaction(TxnId id);
+
+  // --- long operations
+  // ---------------------------------------------------------------------------------------
+  // They run in the background, in bounded steps, one of each kind at most. Ids are of this opening
+  // of the volume. kNotFound for one that is not known (any more: the last 64 that ended are).
+
+  std::vector<OperationInfo> ListOperations() const;
+  absl::StatusOr<OperationInfo> GetOperation(uint64_t id) const;
+  // It ends before its next step, and what it had not done stays undone.
+  absl::Status CancelOperation(uint64_t id);
+  // kFailedPrecondition when it has ended.
+  absl::Status SetOperationPace(uint64_t id, OperationPace pace);
+  // Waits until it has ended, however it did. kDeadlineExceeded: it goes on. With manual_cycles it
+  // runs the steps itself.
+  absl::StatusOr<OperationInfo> WaitOperation(uint64_t id, const IoOptions& io);
+  // Runs one step of some operation on the caller's thread (manual_cycles only). False when none
+  // has anything to do.
+  bool RunBackgroundStep();
 
   // --- the rest
   // ------------------------------------------------------------------------------------------

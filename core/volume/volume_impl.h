@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "core/flush/group_commit.h"
+#include "core/volume/operations.h"
 #include "core/volume/volume.h"
 
 namespace h2bd {
@@ -36,6 +37,7 @@ struct VolumeMetrics {
   LatencyHistogram space_waits;
   LatencyHistogram txn_prepare, txn_lock, txn_apply;
   Counter recovered_blocks;
+  Gauge reads_running;
 
   void Describe(MetricVisitor& visitor) const;
 };
@@ -87,6 +89,11 @@ struct Volume::Impl {
   // The same without the check of the range.
   absl::Status CheckAccepts(const Disk& disk, uint64_t offset, uint64_t length) const;
 
+  // --- volume_operations.cc
+  void StartOperations();
+  // Whether clients wait for memory or for a device, so that long operations step back.
+  bool ClientsWait() const;
+
   // --- volume_txn.cc
   struct TxnDisk {
     DiskRef ref;
@@ -136,6 +143,7 @@ struct Volume::Impl {
   std::unique_ptr<Executor> read_ahead;
   std::unique_ptr<Flusher> flusher;     // null when read-only
   std::unique_ptr<GroupCommit> commit;  // null when read-only
+  std::unique_ptr<Operations> operations;
 
   // Set before the final cut. A change looks at it inside the gate, so it is in the final cycle or
   // refused.

@@ -193,9 +193,11 @@ absl::Status Volume::Read(const DiskRef& disk, uint64_t offset, ByteSpan into,
   if (v.env.clock->WallNow() >= options.deadline) {
     return absl::DeadlineExceededError("the deadline passed before the read began");
   }
-  H2_RETURN_IF_ERROR(
-      Annotate(disk->Read(offset, into),
-               absl::StrFormat("disk inode %d of PFS %s", disk->id().inum.v, disk->pfs().label())));
+  v.metrics.reads_running.Add(1);
+  const absl::Status read = disk->Read(offset, into);
+  v.metrics.reads_running.Add(-1);
+  H2_RETURN_IF_ERROR(Annotate(
+      read, absl::StrFormat("disk inode %d of PFS %s", disk->id().inum.v, disk->pfs().label())));
   v.metrics.read_ops.Add();
   v.metrics.read_bytes.Add(into.size());
   v.metrics.read_latency.Observe(v.env.clock->MonotonicNow() - began);
