@@ -1,0 +1,86 @@
+// A volume, clients that do everything that an operator can do with its space, and a plain model
+// beside it. One seed is one story.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/random.h"
+#include "tests/space/volume_model.h"
+#include "tests/volume/device_stack.h"
+
+namespace h2bd {
+
+struct SpaceTally {
+  int steps = 0, cycles = 0, crashes = 0, refused = 0;
+};
+
+class SpaceWorld {
+ public:
+  explicit SpaceWorld(uint64_t seed);
+
+  // Formats a volume and takes `steps` steps. After each of them the disk that it changed, and
+  // after each cycle everything, is compared with the model, and the volume is checked as a whole.
+  // The error names the step.
+  absl::Status Run(int steps);
+  const SpaceTally& tally() const { return tally_; }
+
+ private:
+  struct Action;
+  static const std::vector<Action>& Actions();
+
+  absl::Status Prepare();
+  absl::Status Open(const SetImages& images);
+  absl::Status Step();
+
+  // --- what may happen
+  absl::Status CreateDisk();
+  absl::Status DeleteDisk();
+  absl::Status RenameDisk();
+  absl::Status ResizeDisk();
+  absl::Status Write();
+  absl::Status Discard();
+  absl::Status Transaction();
+  absl::Status Sync();
+  absl::Status Crash();
+  absl::Status Restart();
+
+  // --- what must hold
+  // Everything in the model is durable: at the header that the last cycle has published.
+  absl::Status Published();
+  absl::Status CheckVolume();
+
+  uint64_t Below(uint64_t bound) { return rng_.Next64() % bound; }
+  std::string NewName(absl::string_view prefix);
+  // A live PFS, and a disk of one.
+  std::string AnyPfs();
+  struct Place {
+    std::string pfs, disk;
+  };
+  bool AnyDisk(Place& place);
+  ModelDisk& In(const Place& place) { return model_.pfses.at(place.pfs).at(place.disk); }
+  std::string SomeBytes(uint64_t length);
+  // A full volume is not an error: nothing has changed then.
+  absl::Status Refused(const absl::Status& status, bool& refused);
+
+  SeededRandom rng_;
+  SeededRandom uuids_;
+  std::unique_ptr<DeviceStack> devices_;
+  std::unique_ptr<Volume> volume_;  // before its devices
+  SetImages base_;                  // durable when the record of the devices began
+  VolumeModel model_;
+  std::map<uint64_t, VolumeModel> published_;  // by mirror_tid, since the last restart
+  struct Promise {
+    size_t events = 0;
+    uint64_t mirror_tid = 0;
+  };
+  std::vector<Promise> promises_;
+  uint64_t disk_ids_ = 0;
+  int serial_ = 0;
+  SpaceTally tally_;
+};
+
+}  // namespace h2bd
