@@ -4,7 +4,8 @@
 #   tests/run.sh [--long] [--no-install] [FILTER]
 #
 #   --long        twenty rounds of the crash tests (H2BD_CRASH_ROUNDS), a million simulated crashes
-#                 (H2BD_SIM_CRASHES), ten minutes for each fuzz target
+#                 (H2BD_SIM_CRASHES), 20,000 stories of a volume's space (H2BD_SPACE_RUNS), ten
+#                 minutes for each fuzz target
 #   --no-install  the packages are there (deploy/packages.txt, sections build and test)
 #   FILTER        only tests whose name matches this regular expression, and the fuzz targets when it matches
 #                 the word fuzz
@@ -25,6 +26,7 @@ for argument in "$@"; do
     --long)
       export H2BD_CRASH_ROUNDS=${H2BD_CRASH_ROUNDS:-20}
       export H2BD_SIM_CRASHES=${H2BD_SIM_CRASHES:-1000000}
+      export H2BD_SPACE_RUNS=${H2BD_SPACE_RUNS:-20000}
       fuzz_seconds=${FUZZ_SECONDS:-600}
       ;;
     --no-install) install='' ;;

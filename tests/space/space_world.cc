@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/fsck/check.h"
+#include "tests/space/second_checker.h"
 #include "tests/volume/test_volume.h"
 
 namespace h2bd {
@@ -55,7 +56,8 @@ const std::vector<SpaceWorld::Action>& SpaceWorld::Actions() {
   return *actions;
 }
 
-SpaceWorld::SpaceWorld(uint64_t seed) : rng_(seed), uuids_(seed + 1) {}
+SpaceWorld::SpaceWorld(uint64_t seed, bool inspected)
+    : inspected_(inspected), rng_(seed), uuids_(seed + 1) {}
 
 absl::Status SpaceWorld::Run(int steps) {
   H2_RETURN_IF_ERROR(Annotate(Prepare(), "at the start"));
@@ -64,7 +66,9 @@ absl::Status SpaceWorld::Run(int steps) {
     ++tally_.steps;
   }
   H2_RETURN_IF_ERROR(Annotate(Sync(), "at the end"));
-  return Annotate(Restart(), "at the end");
+  H2_RETURN_IF_ERROR(Annotate(Restart(), "at the end"));
+  if (!inspected_) return absl::OkStatus();
+  return Annotate(RunSecondChecker(devices_->Snapshot()).status(), "at the end");
 }
 
 absl::Status SpaceWorld::Prepare() {

@@ -20,7 +20,8 @@ struct SpaceTally {
 
 class SpaceWorld {
  public:
-  explicit SpaceWorld(uint64_t seed);
+  // `inspected`: the second checker looks at what is left at the end.
+  SpaceWorld(uint64_t seed, bool inspected);
 
   // Formats a volume and takes `steps` steps. After each of them the disk that it changed, and
   // after each cycle everything, is compared with the model, and the volume is checked as a whole.
@@ -66,6 +67,7 @@ class SpaceWorld {
   // A full volume is not an error: nothing has changed then.
   absl::Status Refused(const absl::Status& status, bool& refused);
 
+  const bool inspected_;
   SeededRandom rng_;
   SeededRandom uuids_;
   std::unique_ptr<DeviceStack> devices_;
