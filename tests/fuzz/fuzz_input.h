@@ -47,6 +47,12 @@ struct LeafHead {
 };
 // Body: segments from there on; all others are free.
 
+struct StreamHead {
+  uint8_t seal = 0;   // odd: checksums, numbers and the chain are made right
+  uint8_t piece = 0;  // the source gives at most so many bytes and one more at a time
+};
+// Body: a stream.
+
 template <class Head>
 std::optional<std::pair<Head, ConstByteSpan>> SplitInput(const uint8_t* data, size_t size) {
   const ConstByteSpan input = std::as_bytes(std::span(data, size));

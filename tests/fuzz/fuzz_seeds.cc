@@ -13,6 +13,7 @@
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/media/media_walk.h"
 #include "tests/media/sample_volume.h"
+#include "tests/stream/stream_bytes.h"
 #include "tests/support/fixtures.h"
 
 namespace h2bd {
@@ -57,6 +58,12 @@ class Corpus {
     const auto window = std::span(leaf).subspan(first, 8);
     Add("fuzz_freemap_leaf", name,
         JoinInput(LeafHead{.first_segment = static_cast<uint8_t>(first)}, std::as_bytes(window)));
+  }
+  void Stream(const std::string& name, absl::string_view stream) {
+    for (const uint8_t seal : {0, 1}) {
+      Add("fuzz_stream", absl::StrCat(name, seal == 0 ? "" : "-sealed"),
+          JoinInput(StreamHead{.seal = seal, .piece = 255}, AsBytes(stream)));
+    }
   }
 
   bool failed() const { return failed_; }
@@ -120,6 +127,28 @@ void AddSampleVolume(Corpus& corpus) {
   corpus.Leaf("initial", InitialLeaf(0, header->allocator_beg, kSampleTotalSize).data);
 }
 
+// Every type of record, in full and as the part behind a checkpoint.
+void AddStreams(Corpus& corpus) {
+  const stream::Prelude start = stream::StartOf(
+      {.stream = stream::TestUuid(1), .source = stream::TestUuid(2), .base = stream::TestUuid(3)});
+  stream::MemorySink sink;
+  stream::Encoder encoder(sink, start, {.checkpoint_bytes = 200});
+  const std::string block = stream::TextBytes(1, stream::kBlockBytes);
+  H2_ASSERT(encoder.Begin().ok());
+  H2_ASSERT(encoder.Disk({.number = 1, .path = "a", .size_bytes = 3 * stream::kBlockBytes}).ok());
+  H2_ASSERT(encoder.Data(0, AsBytes(block)).ok());
+  H2_ASSERT(encoder.Hole(stream::kBlockBytes, stream::kBlockBytes).ok());
+  H2_ASSERT(encoder.Disk({.number = 2, .path = "b", .base_path = "c", .size_bytes = 5}).ok());
+  const stream::Position middle = encoder.position();
+  const size_t cut = sink.bytes.size();
+  H2_ASSERT(encoder.Data(0, AsBytes("bytes")).ok());
+  H2_ASSERT(encoder.Remove("d").ok());
+  H2_ASSERT(encoder.End({}).ok());
+  corpus.Stream("whole", sink.bytes);
+  const auto head = stream::EncodePrelude({.identity = start.identity, .position = middle});
+  corpus.Stream("rest", absl::StrCat(AsText(head), sink.bytes.substr(cut)));
+}
+
 absl::Status AddBlock(Corpus& corpus, const std::string& name, uint64_t total_size,
                       const MediaBlock& at) {
   switch (at.bref.type) {
@@ -159,6 +188,7 @@ absl::Status AddFixture(Corpus& corpus, const std::string& fixture) {
 int Main(const char* directory) {
   Corpus corpus(directory);
   AddSampleVolume(corpus);
+  AddStreams(corpus);
   // The big ones hold nothing that these do not.
   for (const char* fixture : {"f01-basic-2g", "f05-zlib-levels", "f08-pfs-snapshot", "f11-bulkfree",
                               "f13-check-none-disabled", "f14-format-1"}) {
