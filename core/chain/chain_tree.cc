@@ -212,6 +212,41 @@ bool ChainTree::CollectLoaded(const Chain& chain, Key first, Key last, Run& run)
   return true;
 }
 
+const Chain* ChainTree::FindLoaded(const Blockref& table) const {
+  const Chain* chain = &root_;
+  while (chain->keybits > table.keybits) {
+    const Blockref* entry = EntryAt(chain->entries, table.key);
+    if (entry == nullptr || entry->type != BrefType::kIndirect) return nullptr;
+    const auto child = chain->children.find(entry->key.v);
+    if (child == chain->children.end()) return nullptr;
+    chain = child->second.get();
+  }
+  return chain->key == table.key && chain->keybits == table.keybits ? chain : nullptr;
+}
+
+absl::StatusOr<std::vector<Blockref>> ChainTree::Entries(const Blockref* table) {
+  const ReaderEpochs::Scope scope(store_.readers());
+  {
+    absl::ReaderMutexLock lock(&mu_);
+    const Chain* const chain = table == nullptr ? &root_ : FindLoaded(*table);
+    if (chain != nullptr) {
+      Touch(*chain);
+      std::vector<Blockref> entries = chain->entries;
+      for (const auto& [key, child] : chain->children) {
+        if (!child->modified) continue;
+        Blockref& entry = entries[FirstReaching(entries, Key(key))];
+        entry.data_off = DataOff{};
+        entry.modify_tid = Tid(kTidLimit);
+      }
+      return entries;
+    }
+  }
+  if (table->data_off.radix() == 0) {
+    return absl::AbortedError("a table has changed while trees were compared");
+  }
+  return ReadForReader(*table);
+}
+
 absl::StatusOr<std::vector<Blockref>> ChainTree::ReadTable(const Blockref& bref) {
   H2_ASSIGN_OR_RETURN(const AlignedBuffer block, store_.Load(bref));
   absl::StatusOr<std::vector<Blockref>> entries =

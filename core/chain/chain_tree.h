@@ -80,6 +80,12 @@ class ChainTree {
   absl::Status Scan(Key first, Key last, absl::FunctionRef<bool(const Blockref&)> visit)
       ABSL_LOCKS_EXCLUDED(mu_);
 
+  // The entries of the blockset (`table` null), or of the table behind an INDIRECT entry that an
+  // earlier call gave. Of a table that was changed in memory they are what memory says; then the
+  // entry that leads to it has a modify_tid of kTidLimit, and no place. kAborted when such a table
+  // was flushed and evicted since: begin again.
+  absl::StatusOr<std::vector<Blockref>> Entries(const Blockref* table) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Whether Put of a leaf with this range will find its tables and its place: reads the tables on
   // the way. kDataLoss for a tree that such a leaf does not fit into.
   absl::Status CheckPut(Key key, unsigned keybits) ABSL_LOCKS_EXCLUDED(mu_);
@@ -147,13 +153,14 @@ class ChainTree {
   // ended. Returns the bytes freed. Any thread.
   uint64_t EvictClean(uint64_t want_bytes = UINT64_MAX) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Ranges nest strictly, so 64 levels hold every tree; more come from damaged or made-up media.
+  static constexpr int kLevelsMax = 64;
+  static absl::Status TooDeep(const Blockref& bref);
+
   // Levels of INDIRECT chains on the way to `key` (tests, fsck of shapes).
   absl::StatusOr<int> Depth(Key key) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  // Ranges nest strictly, so 64 levels hold every tree; more come from damaged or made-up media.
-  static constexpr int kLevelsMax = 64;
-
   // How far a look-up came: at a leaf, at an INDIRECT that is not in memory, or (neither) at a
   // hole.
   struct Place {
@@ -175,7 +182,6 @@ class ChainTree {
   struct EvictPass;
   class WriterScope;
 
-  static absl::Status TooDeep(const Blockref& bref);
   static Place PlaceIn(std::span<const Blockref> entries, Key key);
   static void AppendRun(std::span<const Blockref> entries, Key first, Key last, Run& run);
 
@@ -186,6 +192,7 @@ class ChainTree {
   absl::StatusOr<bool> ReadRun(Key& first, Key last, Run& run) ABSL_LOCKS_EXCLUDED(mu_);
   bool CollectLoaded(const Chain& chain, Key first, Key last, Run& run) const
       ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  const Chain* FindLoaded(const Blockref& table) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   absl::StatusOr<std::vector<Blockref>> ReadTable(const Blockref& bref);
   absl::StatusOr<std::vector<Blockref>> ReadForReader(const Blockref& bref)
       ABSL_LOCKS_EXCLUDED(mu_);
