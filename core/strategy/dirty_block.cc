@@ -69,6 +69,22 @@ void DirtyBlock::CopyOver(uint32_t begin, ByteSpan into) const {
   }
 }
 
+bool DirtyBlock::AllZero() const {
+  if (whole_ != nullptr) return IsAllZero(whole_->span());
+  if (!Defines(0, kLogicalBytes)) return false;
+  for (const auto& [first, last] : valid_.intervals()) {
+    for (uint64_t at = first; at < last;) {
+      const uint64_t in_page = at % kPageBytes;
+      const uint64_t n = std::min(last - at, kPageBytes - in_page);
+      if (!IsAllZero(ConstByteSpan(pages_[at / kPageBytes]->bytes).subspan(in_page, n))) {
+        return false;
+      }
+      at += n;
+    }
+  }
+  return true;
+}
+
 void DirtyBlock::Absorb(const DirtyBlock& newer) {
   if (newer.whole_ != nullptr) {
     WriteWhole(AlignedBuffer::CopyOf(newer.whole_->span()));

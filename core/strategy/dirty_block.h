@@ -37,6 +37,8 @@ class DirtyBlock {
   std::vector<std::pair<uint64_t, uint64_t>> Missing(uint32_t begin, uint32_t end) const;
   // Puts what is known of [begin, begin + into.size()) over `into`.
   void CopyOver(uint32_t begin, ByteSpan into) const;
+  // Whether all of it is known, and zeros. Looks no further than to the first other byte.
+  bool AllZero() const;
   bool over_zeros() const { return over_zeros_; }
 
   // The whole block when it was written in one piece: shared, so that it can become clean cache

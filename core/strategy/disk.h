@@ -16,6 +16,7 @@
 #include "core/chain/block_store.h"
 #include "core/pfs/pfs.h"
 #include "core/strategy/block_cache.h"
+#include "core/strategy/extents.h"
 #include "core/strategy/generation.h"
 #include "core/trans/byte_budget.h"
 #include "core/trans/trans_gate.h"
@@ -132,6 +133,19 @@ class Disk : public std::enable_shared_from_this<Disk> {
   // Open generation over frozen generation over clean cache over media. kOutOfRange, kNotFound;
   // kDataLoss and kUnavailable name disk and range. `into` is unspecified after an error.
   absl::Status Read(uint64_t offset, ByteSpan into) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Which parts of [offset, +length) hold data, at the grain of 64 KiB, ascending and without gaps;
+  // the ends are cut at `offset` and at the disk's size. At most `max` (at least 1) of them, the
+  // rest is asked for from where the last one ends. Pieces of about 64 MiB each are as of one
+  // moment. Reads tables, but no data. kOutOfRange for an offset behind the end, kNotFound.
+  absl::StatusOr<std::vector<Extent>> Extents(uint64_t offset, uint64_t length, size_t max)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // For whoever looks at the inode's tree: what has left the generations since base_epoch() was
+  // `base_epoch` may be missing in what the tree said (nullopt then: look again); else these ranges
+  // over it are the disk's content at this moment.
+  uint64_t base_epoch() const ABSL_LOCKS_EXCLUDED(mu_);
+  std::optional<DirtyRanges> Dirty(uint64_t base_epoch, uint64_t first, uint64_t end) const
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // --- the flusher's side
   // -----------------------------------------------------------------------------------

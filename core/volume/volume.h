@@ -199,6 +199,11 @@ class Volume {
   // damaged range.
   absl::Status Read(const DiskRef& disk, uint64_t offset, ByteSpan into, const IoOptions& options);
 
+  // Which parts of [offset, +length) hold data (Disk::Extents); `max` 1 to kMaxExtents.
+  static constexpr size_t kMaxExtents = 65536;
+  absl::StatusOr<std::vector<Extent>> GetExtents(const DiskRef& disk, uint64_t offset,
+                                                 uint64_t length, size_t max);
+
   // --- durability
   // --------------------------------------------------------------------------------------
   // Everything acknowledged before the call (on `disk`, or on the volume when it is null) survives
