@@ -141,6 +141,20 @@ std::vector<Setting> Settings() {
            [](Config& c) -> absl::Duration& { return c.options.transactions.idle_timeout; }),
       Time("transaction-total-timeout", "an open transaction expires after this",
            [](Config& c) -> absl::Duration& { return c.options.transactions.total_timeout; }),
+      Make<int>(
+          "header",
+          "look at the volume, for reading only, through an older volume header: -1 for the one "
+          "before the newest",
+          [](Config& c) -> int& { return c.options.header_back; },
+          [](const std::string& text) -> absl::StatusOr<int> {
+            int header = 0;
+            if (absl::SimpleAtoi(text, &header) && header <= 0 && header > -kVolumeHeaderSlots) {
+              return -header;
+            }
+            return absl::InvalidArgumentError(
+                absl::StrCat("\"", text, "\" is not legal; legal: 0 to ", 1 - kVolumeHeaderSlots));
+          },
+          [](int back) { return absl::StrCat(-back); }),
       Number<uint32_t>(
           "transactions-per-session", "transactions that one connection may have open",
           [](Config& c) -> uint32_t& { return c.options.transactions.open_per_session; }, 1, 65536),

@@ -28,6 +28,7 @@ struct MediaIo {
 struct MediaTarget {
   std::vector<std::string> images;
   std::optional<int> slot;  // default: the newest
+  int header_back = 0;      // instead of a slot: so many headers older than the newest
 };
 
 struct FormatCommand {
@@ -42,9 +43,19 @@ struct CheckCommand {
   MediaTarget target;
   bool strict = false;
   bool metadata_only = false;
+  bool repair = false;
+  bool write = false;  // with `repair`: else only what would be done is told
+  bool keep_leaks = false, drop_dangling = false;
 };
-// Whether the volume is clean.
+// Whether the volume is clean; with `repair`, whether there is nothing (left) to do and it is clean
+// through its newest header.
 absl::StatusOr<bool> RunCheck(const CheckCommand& command, const MediaIo& io);
+
+struct RewindCommand {
+  MediaTarget target;
+  bool write = false;
+};
+absl::Status RunRewind(const RewindCommand& command, const MediaIo& io);
 
 struct ShowCommand {
   MediaTarget target;

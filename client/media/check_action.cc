@@ -1,105 +1,74 @@
-#include <unistd.h>
-
-#include <algorithm>
 #include <ostream>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "client/media/actions.h"
+#include "client/media/check_report.h"
 #include "client/media/images.h"
-#include "client/media/report.h"
+#include "core/fsck/repair.h"
 
 namespace h2bd {
 namespace {
 
-MediaJson ToJson(const Finding& f) {
-  return {{"severity", std::string(Name(f.severity))},
-          {"code", std::string(Name(f.code))},
-          {"slot", f.slot >= 0 ? MediaJson(f.slot) : MediaJson(nullptr)},
-          {"old_slot", f.old_slot},
-          {"place", f.place},
-          {"text", f.text}};
+MediaJson ToJson(const Repair& repair, bool written) {
+  MediaJson actions = MediaJson::array(), refusals = MediaJson::array();
+  for (const RepairAction& action : repair.actions()) {
+    actions.push_back(
+        {{"kind", std::string(Name(action.kind))}, {"place", action.place}, {"text", action.text}});
+  }
+  for (const std::string& refusal : repair.refusals()) refusals.push_back(refusal);
+  return {{"written", written},
+          {"actions", std::move(actions)},
+          {"refused", std::move(refusals)},
+          {"before", ToJson(repair.before())},
+          {"after", ToJson(repair.after())}};
 }
 
-MediaJson ToJson(const SlotReport& s) {
-  return {{"slot", s.slot},
-          {"mirror_tid", s.mirror_tid},
-          {"newest", s.newest},
-          {"inodes", s.blocks.inodes},
-          {"indirects", s.blocks.indirects},
-          {"data", s.blocks.data},
-          {"dirents", s.blocks.dirents},
-          {"freemap_nodes", s.blocks.freemap_nodes},
-          {"freemap_leaves", s.blocks.freemap_leaves},
-          {"bytes", s.blocks.bytes}};
+void Print(const Repair& repair, bool written, std::ostream& out) {
+  for (const RepairAction& action : repair.actions()) {
+    out << Name(action.kind) << ": "
+        << (action.place.empty() ? "" : absl::StrCat(action.place, ": ")) << action.text << '\n';
+  }
+  for (const std::string& refusal : repair.refusals()) out << "not repaired: " << refusal << '\n';
+  if (repair.actions().empty()) {
+    out << "nothing to repair\n";
+  } else {
+    out << (written ? "repaired" : "nothing is written without --write") << "; through its newest "
+        << "header the volume " << (written ? "is" : "would be") << ":\n";
+  }
+  Print(repair.after(), out);
 }
 
-MediaJson ToJson(const CheckReport& report) {
-  MediaJson slots = MediaJson::array(), findings = MediaJson::array();
-  for (const SlotReport& slot : report.slots) slots.push_back(ToJson(slot));
-  for (const Finding& finding : report.findings) findings.push_back(ToJson(finding));
-  return {{"clean", report.clean()},
-          {"errors", report.errors},
-          {"warnings", report.warnings},
-          {"notes", report.notes},
-          {"leaked_bytes", report.leaked_bytes},
-          {"staged_bytes", report.staged_bytes},
-          {"slots", std::move(slots)},
-          {"findings", std::move(findings)}};
+absl::StatusOr<bool> RunRepair(const CheckCommand& command, const MediaIo& io) {
+  H2_ASSIGN_OR_RETURN(const Devices devices, OpenImages(command.target.images, !command.write));
+  RepairOptions options;
+  options.keep_leaks = command.keep_leaks;
+  options.drop_dangling = command.drop_dangling;
+  options.read_data = !command.metadata_only;
+  const std::vector<BlockDevice*> pointers = PointersTo(devices);
+  std::unique_ptr<Repair> repair;
+  {
+    ProgressLine line;
+    options.progress = [&line](const CheckProgress& progress) { line.Draw(progress); };
+    H2_ASSIGN_OR_RETURN(repair, Repair::Plan(pointers, options));
+  }
+  const bool written = command.write && !repair->actions().empty();
+  if (written) H2_RETURN_IF_ERROR(repair->Write());
+  if (io.json()) {
+    PrintJson(io.out, ToJson(*repair, written));
+  } else {
+    Print(*repair, written, io.out);
+  }
+  const bool nothing_to_do = written || repair->actions().empty();
+  return nothing_to_do && repair->refusals().empty() && repair->after().clean();
 }
-
-void Print(const CheckReport& report, std::ostream& out) {
-  for (const Finding& f : report.findings) {
-    out << absl::StrFormat("%-7s %s", Name(f.severity), Name(f.code));
-    if (f.slot >= 0) out << absl::StrFormat(" [slot %d%s]", f.slot, f.old_slot ? ", older" : "");
-    if (!f.place.empty()) out << " " << f.place;
-    out << ": " << f.text << '\n';
-  }
-  const uint64_t all = report.errors + report.warnings + report.notes;
-  if (all > report.findings.size()) {
-    out << absl::StrFormat("… and %d more\n", all - report.findings.size());
-  }
-  for (const SlotReport& s : report.slots) {
-    out << absl::StrFormat(
-        "slot %d%s: mirror_tid %d, %d inodes, %d indirect blocks, %d data blocks, %d entries, %s\n",
-        s.slot, s.newest ? " (newest)" : "", s.mirror_tid, s.blocks.inodes, s.blocks.indirects,
-        s.blocks.data, s.blocks.dirents, FormatBytes(s.blocks.bytes));
-  }
-  out << absl::StrFormat("%s: %d errors, %d warnings, %d notes\n",
-                         report.clean() ? "clean" : "not clean", report.errors, report.warnings,
-                         report.notes);
-}
-
-// One line that redraws itself, on a terminal only.
-class ProgressLine {
- public:
-  ProgressLine() : wanted_(isatty(STDERR_FILENO) == 1) {}
-  ~ProgressLine() {
-    if (drawn_) Write("\r\x1b[K");
-  }
-  void Draw(const CheckProgress& p) {
-    if (!wanted_ || p.bytes_done - last_bytes_ < 16 * kMiB) return;
-    last_bytes_ = p.bytes_done;
-    drawn_ = true;
-    Write(absl::StrFormat("\r\x1b[Kcheck  slot %d  %d blocks  %s", p.slot, p.blocks_done,
-                          FormatBytes(p.bytes_done)));
-  }
-
- private:
-  static void Write(const std::string& text) {
-    // Nothing depends on it.
-    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
-  }
-  const bool wanted_;
-  bool drawn_ = false;
-  uint64_t last_bytes_ = 0;
-};
 
 }  // namespace
 
 absl::StatusOr<bool> RunCheck(const CheckCommand& command, const MediaIo& io) {
+  if (command.repair) return RunRepair(command, io);
   H2_ASSIGN_OR_RETURN(const Devices devices, OpenImages(command.target.images, /*read_only=*/true));
   CheckOptions options;
-  options.slot = command.target.slot;
+  H2_ASSIGN_OR_RETURN(options.slot, SlotOf(command.target, devices));
   options.all_slots_strict = command.strict;
   options.read_data = !command.metadata_only;
   CheckReport report;

@@ -17,6 +17,9 @@ using Devices = std::vector<std::unique_ptr<BlockDevice>>;
 // Errors name the path.
 absl::StatusOr<Devices> OpenImages(const std::vector<std::string>& paths, bool read_only);
 
+// The slot that the target names, nullopt for the newest. Errors as SlotOfOlderHeader.
+absl::StatusOr<std::optional<int>> SlotOf(const MediaTarget& target, const Devices& devices);
+
 // An assembled volume and a reader on the header that the target names.
 struct OpenVolume {
   std::unique_ptr<VolumeSet> set;

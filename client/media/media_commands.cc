@@ -67,6 +67,7 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     AddList(*media);
     AddCat(*media);
     AddDigest(*media);
+    AddRewind(*media);
     for (CLI::App* command : media->get_subcommands([](CLI::App*) { return true; })) {
       command->fallthrough();
     }
@@ -99,8 +100,17 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     AddSlot(command, target);
   }
   static void AddSlot(CLI::App* command, MediaTarget& target) {
-    command->add_option("--slot", target.slot, "Look through the volume header in this slot")
-        ->check(CLI::Range(0, kVolumeHeaderSlots - 1));
+    CLI::Option* slot =
+        command->add_option("--slot", target.slot, "Look through the volume header in this slot")
+            ->check(CLI::Range(0, kVolumeHeaderSlots - 1));
+    AddHeader(command, target)->excludes(slot);
+  }
+  static CLI::Option* AddHeader(CLI::App* command, MediaTarget& target) {
+    return command
+        ->add_option_function<int>(
+            "--header", [&target](const int& header) { target.header_back = -header; },
+            "… or through an older one: -1 for the one before the newest")
+        ->check(CLI::Range(1 - kVolumeHeaderSlots, 0));
   }
 
   void AddFormat(CLI::App& media) {
@@ -155,6 +165,19 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     command->add_flag("--strict", check_.strict,
                       "Only h2bd has written the volume: older headers must be clean too");
     command->add_flag("--metadata-only", check_.metadata_only, "Do not read file data");
+    CLI::Option* repair = command->add_flag(
+        "--repair", check_.repair,
+        "Tell what can be put right without losing data; exit 1 when there is anything to do");
+    repair->excludes("--slot")->excludes("--header")->excludes("--strict");
+    command->add_flag("--write", check_.write, "Do it")->needs(repair);
+    command
+        ->add_flag("--keep-leaks", check_.keep_leaks,
+                   "Free nothing; needed where damage hides what is in use")
+        ->needs(repair);
+    command
+        ->add_flag("--drop-dangling", check_.drop_dangling,
+                   "Remove directory entries whose inode does not exist")
+        ->needs(repair);
     OnCommand(command, [this](const MediaIo& io) {
       const absl::StatusOr<bool> clean = RunCheck(check_, io);
       if (clean.ok() && !*clean) exit_code_ = kExitFailed;
@@ -213,6 +236,19 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     OnCommand(command, [this](const MediaIo& io) { return RunDigest(target_, io); });
   }
 
+  void AddRewind(CLI::App& media) {
+    CLI::App* command = media.add_subcommand(
+        "rewind", "Go back to an older header; what only newer ones have is lost");
+    command
+        ->add_option("image", rewind_.target.images,
+                     "Devices or images of one volume, in any order")
+        ->type_name("IMAGE")
+        ->required();
+    AddHeader(command, rewind_.target)->required();
+    command->add_flag("--write", rewind_.write, "Do it; else only tell what would be done");
+    OnCommand(command, [this](const MediaIo& io) { return RunRewind(rewind_, io); });
+  }
+
   std::ostream& out_;
   std::ostream& err_;
   std::optional<int>& exit_code_;
@@ -222,6 +258,7 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
   FormatCommand format_;
   std::vector<std::string> labels_;
   CheckCommand check_;
+  RewindCommand rewind_;
   ShowCommand show_;
   ListCommand list_;
   MediaTarget target_;

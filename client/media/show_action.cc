@@ -242,7 +242,8 @@ absl::Status RunShow(const ShowCommand& command, const MediaIo& io) {
   const bool all = !command.headers && !command.tree && !command.freemap;
   MediaJson json = MediaJson::object();
   if (all || command.headers) ShowHeaders(devices, io, json);
-  const std::unique_ptr<VolumeData> header = HeaderToShow(devices, command.target.slot);
+  H2_ASSIGN_OR_RETURN(const std::optional<int> slot, SlotOf(command.target, opened));
+  const std::unique_ptr<VolumeData> header = HeaderToShow(devices, slot);
   const bool trees = all || command.tree || command.freemap;
   if (trees && header == nullptr) {
     io.err << "h2bd: no volume header with the magic of HAMMER2, so no trees\n";

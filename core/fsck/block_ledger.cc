@@ -58,7 +58,7 @@ bool BlockLedger::AnyUsed(uint64_t begin, uint64_t end) const {
   return false;
 }
 
-void ChunkSet::Add(const BlockLedger& ledger) {
+void UsedChunks::Add(const BlockLedger& ledger) {
   constexpr size_t kPerChunk = kChunkBytes / kAllocMin;
   for (const auto& [number, segment] : ledger.segments_) {
     std::bitset<kChunksPerSegment>& chunks = segments_[number];
@@ -68,7 +68,7 @@ void ChunkSet::Add(const BlockLedger& ledger) {
   }
 }
 
-std::bitset<kChunksPerSegment> ChunkSet::Segment(uint64_t segment_base) const {
+std::bitset<kChunksPerSegment> UsedChunks::Segment(uint64_t segment_base) const {
   const auto it = segments_.find(segment_base / kSegBytes);
   return it == segments_.end() ? std::bitset<kChunksPerSegment>() : it->second;
 }

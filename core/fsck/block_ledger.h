@@ -33,7 +33,7 @@ class BlockLedger {
   bool AnyUsed(uint64_t begin, uint64_t end) const;
 
  private:
-  friend class ChunkSet;
+  friend class UsedChunks;
   static constexpr size_t kGranules = kSegBytes / kAllocMin;
   struct Segment {
     std::bitset<kGranules> used, start, data;
@@ -44,7 +44,7 @@ class BlockLedger {
 };
 
 // The 16 KiB chunks that several headers use, for finding leaks. 32 bytes per segment.
-class ChunkSet {
+class UsedChunks {
  public:
   void Add(const BlockLedger& ledger);
   // The chunks of the segment that starts at `segment_base`.

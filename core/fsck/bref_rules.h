@@ -11,6 +11,10 @@
 
 namespace h2bd {
 
+// PFS roots that a formatter makes and that nobody ever counts in the statistics of the super-root
+// (spec 01 section 4.6).
+inline constexpr uint64_t kInitialPfsMax = 4;
+
 // A table of the topology and what its entries are measured against.
 struct TableContext {
   TableKind kind;

@@ -82,7 +82,7 @@ class Checker {
   NamespaceCheck names_;
   BlockLedger newest_ledger_;
   std::unique_ptr<FreemapView> newest_freemap_;
-  ChunkSet in_use_;
+  UsedChunks in_use_;
 };
 
 }  // namespace

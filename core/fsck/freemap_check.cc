@@ -197,19 +197,21 @@ FreemapView::State FreemapView::StateOf(uint64_t off) const {
   return State::kAllocated;
 }
 
+bool FreemapView::LinearBroken(const BmapData& segment, uint64_t base, const BlockLedger& used) {
+  const auto linear = static_cast<uint32_t>(segment.linear);
+  if ((linear & kInChunk) == 0 || linear >= kSegBytes || linear % kAllocMin != 0) return false;
+  return used.AnyUsed(base + linear, base + RoundUp(linear, kChunkBytes));
+}
+
 void FreemapView::CheckLinear(const BlockLedger& used, FindingLog& log) const {
   for (const auto& [base, leaf] : leaves_) {
     for (size_t i = 0; i < leaf->size(); ++i) {
-      const auto linear = static_cast<uint32_t>((*leaf)[i].linear);
-      if ((linear & kInChunk) == 0 || linear >= kSegBytes || linear % kAllocMin != 0) continue;
       const uint64_t segment = base + i * kSegBytes;
-      const uint64_t chunk_end = RoundUp(linear, kChunkBytes);
-      if (used.AnyUsed(segment + linear, segment + chunk_end)) {
-        log.Add(FindingCode::kFreemapLinear, SegmentPlace(segment),
-                absl::StrFormat("linear 0x%x promises that the rest of its chunk is unused, but "
-                                "blocks lie there",
-                                linear));
-      }
+      if (!LinearBroken((*leaf)[i], segment, used)) continue;
+      log.Add(FindingCode::kFreemapLinear, SegmentPlace(segment),
+              absl::StrFormat("linear 0x%x promises that the rest of its chunk is unused, but "
+                              "blocks lie there",
+                              static_cast<uint32_t>((*leaf)[i].linear)));
     }
   }
 }
@@ -230,7 +232,7 @@ void FreemapView::CheckFreeCount(const VolumeData& header, FindingLog& log) cons
   }
 }
 
-FreemapView::Space FreemapView::CountSpace(const ChunkSet& used) const {
+FreemapView::Space FreemapView::CountSpace(const UsedChunks& used) const {
   Space space;
   for (const auto& [base, leaf] : leaves_) {
     for (size_t i = 0; i < leaf->size(); ++i) {

@@ -35,7 +35,20 @@ class FreemapView {
     uint64_t leaked_bytes = 0;  // allocated, in no chunk of `used`, not reserved
     uint64_t staged_bytes = 0;
   };
-  Space CountSpace(const ChunkSet& used) const;
+  Space CountSpace(const UsedChunks& used) const;
+
+  // The leaf of the zone that begins at `zone_base`; null where there is none, or none readable.
+  const FreemapLeafData* leaf(uint64_t zone_base) const {
+    const auto it = leaves_.find(zone_base);
+    return it == leaves_.end() ? nullptr : it->second.get();
+  }
+  // Whether damage hides what the freemap says of `off`.
+  bool Hidden(uint64_t off) const { return unknown_.Contains(off); }
+  // A segment that is never given out: zone heads, boot, aux, the first inodes, what is past the
+  // end.
+  bool Reserved(uint64_t segment_base) const;
+  // Whether blocks of `used` lie behind the open `linear` of the segment at `segment_base`.
+  static bool LinearBroken(const BmapData& segment, uint64_t segment_base, const BlockLedger& used);
 
   uint64_t nodes() const { return nodes_; }
   uint64_t leaves() const { return leaves_.size(); }
@@ -54,9 +67,6 @@ class FreemapView {
   void Follow(MediaSource& source, const Blockref& bref, FindingLog& log);
   void CheckLeaf(uint64_t base, const FreemapLeafData& leaf, FindingLog& log) const;
   void CheckSegment(uint64_t base, const BmapData& segment, FindingLog& log) const;
-  // A segment that is never given out: zone heads, boot, aux, the first inodes, what is past the
-  // end.
-  bool Reserved(uint64_t segment_base) const;
 
   const uint64_t total_size_;
   const uint64_t allocator_beg_;

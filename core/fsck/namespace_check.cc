@@ -46,7 +46,13 @@ void NamespaceCheck::CheckList(const std::vector<MediaPfs>& pfses) {
   }
 }
 
+void NamespaceCheck::Note(NameFault fault) {
+  fault.pfs = pfs_;
+  if (faults_ != nullptr) faults_->push_back(fault);
+}
+
 void NamespaceCheck::CheckPfs(MediaReader& reader, const MediaPfs& pfs) {
+  pfs_ = pfs.bref.key;
   Nodes nodes;
   absl::Status status = CollectInodes(reader, pfs, nodes);
   if (status.ok()) status = WalkNames(reader, pfs, nodes);
@@ -116,6 +122,7 @@ void NamespaceCheck::CheckEntry(const MediaEntry& entry, const InodeData& dir,
   const auto it = nodes.find(entry.inum);
   if (it == nodes.end()) {
     add(FindingCode::kDirentDangling, absl::StrFormat("inode %d does not exist", entry.inum.v));
+    Note({.kind = NameFault::kDangling, .inum = dir.meta.inum, .entry = entry.key});
     return;
   }
   Node& node = it->second;
@@ -136,6 +143,7 @@ void NamespaceCheck::CheckEntry(const MediaEntry& entry, const InodeData& dir,
   if (node.iparent != dir.meta.inum) {
     add(FindingCode::kIparent,
         absl::StrFormat("directory %d says that it lies in %d", entry.inum.v, node.iparent.v));
+    Note({.kind = NameFault::kIparent, .inum = entry.inum, .value = dir.meta.inum.v});
   }
   found.push_back(entry.inum);
 }
@@ -154,10 +162,15 @@ void NamespaceCheck::CheckCounts(const MediaPfs& pfs, const Nodes& nodes) {
     const std::string place = absl::StrCat(ShowName(pfs.name), ": inode ", inum.v);
     if (node.names == 0) {
       log_.Add(FindingCode::kInodeOrphan, place, "no directory entry leads to it");
+      Note({.kind = NameFault::kOrphan, .inum = inum, .type = node.type, .value = node.nlinks});
     } else {
       log_.Add(FindingCode::kNlinks, place,
                absl::StrFormat("nlinks %d, but %d names and %d subdirectories", node.nlinks,
                                node.names, node.subdirectories));
+      const bool directory = node.type == ObjectType::kDirectory;
+      Note({.kind = NameFault::kNlinks,
+            .inum = inum,
+            .value = directory ? 2 + node.subdirectories : node.names});
     }
   }
 }

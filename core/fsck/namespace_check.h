@@ -13,10 +13,23 @@
 
 namespace h2bd {
 
+// What is wrong with one inode or entry, for whoever puts it right.
+struct NameFault {
+  enum Kind { kOrphan, kNlinks, kIparent, kDangling } kind;
+  Key pfs;            // key of the blockref of the PFS's root
+  Inum inum;          // the inode; of kDangling the directory
+  Key entry;          // of kDangling
+  ObjectType type{};  // of kOrphan
+  // kOrphan: its nlinks; kNlinks and kIparent: what it should be.
+  uint64_t value = 0;
+};
+
 // For one thread. Memory: about 60 bytes per inode of the PFS that is being checked.
 class NamespaceCheck {
  public:
-  NamespaceCheck(FindingLog& log, bool strict) : log_(log), strict_(strict) {}
+  // `faults`, where given, gets what the findings say in words.
+  NamespaceCheck(FindingLog& log, bool strict, std::vector<NameFault>* faults = nullptr)
+      : log_(log), strict_(strict), faults_(faults) {}
 
   // The PFSs of one header: labels and cluster ids, then each by itself. One whose root was checked
   // through an earlier header already is not checked again.
@@ -43,8 +56,12 @@ class NamespaceCheck {
                   Nodes& nodes, std::vector<Inum>& found);
   void CheckCounts(const MediaPfs& pfs, const Nodes& nodes);
 
+  void Note(NameFault fault);
+
   FindingLog& log_;
   const bool strict_;
+  std::vector<NameFault>* const faults_;
+  Key pfs_;                              // that is being checked
   absl::flat_hash_set<size_t> checked_;  // hashes of PFS root blockrefs
 };
 

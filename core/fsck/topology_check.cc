@@ -15,7 +15,6 @@ namespace {
 
 constexpr uint64_t kProgressBlocks = 512;
 // LOCAL and up to three more (spec 01 section 10.1).
-constexpr uint64_t kInitialPfsMax = 4;
 
 size_t FingerprintOf(const Blockref& bref, TableKind kind) {
   return absl::HashOf(static_cast<int>(bref.type), static_cast<int>(kind), bref.methods,
@@ -67,7 +66,8 @@ TopologyCheck::Result TopologyCheck::Walk(Generation& generation) {
     log_.Add(FindingCode::kSuperRoot, place.ToString(),
              "sroot_blockset does not begin with the super-root inode");
   }
-  WalkTable(raw, table, nullptr, place);
+  const Subtree all = WalkTable(raw, table, nullptr, place);
+  result_.highest_tid = std::max(all.mirror_tid_max, all.modify_tid_max);
   ReportTallies();
   return std::move(result_);
 }

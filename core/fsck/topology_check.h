@@ -41,6 +41,7 @@ class TopologyCheck {
   struct Result {
     BlockTotals totals;
     std::vector<MediaPfs> pfses;  // whose roots could be read
+    Tid highest_tid;              // mirror_tid or modify_tid of any blockref
   };
   Result Walk(Generation& generation);
 

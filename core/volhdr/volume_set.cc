@@ -1,6 +1,9 @@
 #include "core/volhdr/volume_set.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -93,8 +96,27 @@ absl::Status ChooseShadow(Candidate& candidate, Logger& logger) {
   return absl::OkStatus();
 }
 
+// Whoever passed over such a header would mount an older one in its place, and lose what only the
+// newer one has.
+absl::Status CheckNotGrown(const Candidate& candidate, std::optional<int> best) {
+  for (const HeaderProbe& probe : candidate.probes) {
+    if (!probe.present || !IsGrownVersion1(probe)) continue;
+    if (best.has_value() && probe.header->mirror_tid <=
+                                candidate.probes[static_cast<size_t>(*best)].header->mirror_tid) {
+      continue;
+    }
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "%s: the newest header, slot %d, is of version 1, but has total_size %#x, legal: 0 in "
+        "version 1: another system has grown the volume; h2bd media check --repair --write puts it "
+        "right",
+        candidate.name(), probe.slot, probe.header->total_size));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ChooseHeader(Candidate& candidate, Logger& logger) {
   const std::optional<int> best = BestSlot(candidate.probes);
+  H2_RETURN_IF_ERROR(CheckNotGrown(candidate, best));
   if (!best.has_value()) return ChooseShadow(candidate, logger);
   candidate.slot = *best;
   candidate.header =
@@ -249,6 +271,20 @@ std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device) {
   return probes;
 }
 
+bool IsGrownVersion1(const HeaderProbe& probe) {
+  if (probe.status.ok() || probe.header == nullptr ||
+      probe.header->version != kVolumeVersionSingle || probe.header->total_size == 0) {
+    return false;
+  }
+  auto copy = std::make_unique<VolumeData>(*probe.header);
+  SealVolumeData(*copy);
+  const bool whole = copy->icrc_volheader == probe.header->icrc_volheader &&
+                     copy->icrc_sects == probe.header->icrc_sects;
+  copy->total_size = 0;
+  SealVolumeData(*copy);
+  return whole && CheckVolumeHeader(*copy).ok() && CheckIsOfOneWrite(*copy).ok();
+}
+
 std::optional<int> BestSlot(const std::array<HeaderProbe, kVolumeHeaderSlots>& probes) {
   const HeaderProbe* best = nullptr;
   for (const HeaderProbe& probe : probes) {
@@ -258,8 +294,27 @@ std::optional<int> BestSlot(const std::array<HeaderProbe, kVolumeHeaderSlots>& p
   return best == nullptr ? std::nullopt : std::optional<int>(best->slot);
 }
 
+absl::StatusOr<int> SlotOfOlderHeader(const std::array<HeaderProbe, kVolumeHeaderSlots>& probes,
+                                      int back) {
+  const std::optional<int> best = BestSlot(probes);
+  if (!best.has_value()) return absl::NotFoundError("no header slot is valid");
+  const VolumeData& newest = *probes[static_cast<size_t>(*best)].header;
+  std::map<Tid, int, std::greater<>> slots;
+  for (const HeaderProbe& probe : probes) {
+    const bool ours = probe.present && probe.status.ok() && probe.header->fsid == newest.fsid &&
+                      HeaderSlotOffset(probe.slot).v < newest.volu_size;
+    if (ours) slots.emplace(probe.header->mirror_tid, probe.slot);
+  }
+  if (back < 0 || static_cast<size_t>(back) >= slots.size()) {
+    return absl::NotFoundError(
+        absl::StrFormat("header -%d: the volume has %d headers of different ids, legal: 0 to -%d",
+                        back, slots.size(), slots.size() - 1));
+  }
+  return std::next(slots.begin(), back)->second;
+}
+
 absl::StatusOr<VolumeSet> AssembleVolumeSet(std::vector<std::unique_ptr<BlockDevice>> devices,
-                                            Logger& logger) {
+                                            Logger& logger, int header_back) {
   if (devices.empty() || devices.size() > kMaxVolumes) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%d devices given, legal: 1..%d", devices.size(), kMaxVolumes));
@@ -277,6 +332,12 @@ absl::StatusOr<VolumeSet> AssembleVolumeSet(std::vector<std::unique_ptr<BlockDev
   });
   for (size_t i = 1; i < members.size(); ++i) {
     H2_RETURN_IF_ERROR(CheckSameVolume(members[i - 1], members[i]));
+  }
+  if (header_back != 0) {
+    Candidate& root = members.front();
+    H2_ASSIGN_OR_RETURN(root.slot, SlotOfOlderHeader(root.probes, header_back));
+    *root.header = *root.probes[static_cast<size_t>(root.slot)].header;
+    root.from_shadow = false;
   }
   H2_RETURN_IF_ERROR(CheckComplete(members));
   H2_RETURN_IF_ERROR(CheckLayout(members));

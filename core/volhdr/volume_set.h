@@ -28,6 +28,16 @@ std::array<HeaderProbe, kVolumeHeaderSlots> ProbeHeaders(BlockDevice& device);
 // The best valid slot (highest mirror_tid, ties to the lowest), or nullopt.
 std::optional<int> BestSlot(const std::array<HeaderProbe, kVolumeHeaderSlots>& probes);
 
+// Whether only total_size, which must be 0 in version 1, keeps this header from being valid:
+// another system has grown the volume (spec 02 section 8.3).
+bool IsGrownVersion1(const HeaderProbe& probe);
+
+// The slot of the header that is `back` headers older than the newest one (0: the newest itself),
+// among the valid headers of that volume. Copies with one mirror_tid count once. kNotFound says how
+// many there are.
+absl::StatusOr<int> SlotOfOlderHeader(const std::array<HeaderProbe, kVolumeHeaderSlots>& probes,
+                                      int back);
+
 // A volume's devices in order, with everything that opening found out.
 struct VolumeSet {
   std::unique_ptr<DeviceSet> devices;
@@ -43,8 +53,11 @@ struct VolumeSet {
 // of different volumes; kDataLoss when all header copies are damaged or the device is shorter than
 // its volume; kUnavailable when none can be read; kInvalidArgument when the devices do not form one
 // volume set (missing, twice, of different volumes). Never writes.
+//
+// With `header_back` the chosen header is that many older than the newest one, for reading only:
+// kNotFound when there are not so many.
 absl::StatusOr<VolumeSet> AssembleVolumeSet(std::vector<std::unique_ptr<BlockDevice>> devices,
-                                            Logger& logger);
+                                            Logger& logger, int header_back = 0);
 
 // What lives on a device that is about to be formatted: "HAMMER2", "ext4", "xfs", "btrfs", "LVM2",
 // "LUKS", "GPT", "DOS partition table", "swap", … or "" when no known signature is found. Never

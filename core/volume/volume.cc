@@ -59,8 +59,8 @@ absl::StatusOr<std::unique_ptr<Volume>> Volume::Open(
 
 absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> devices) {
   Logger& logger = *env.logger;
-  H2_ASSIGN_OR_RETURN(set, AssembleVolumeSet(std::move(devices), logger));
-  read_only = options.read_only || set.devices->read_only();
+  H2_ASSIGN_OR_RETURN(set, AssembleVolumeSet(std::move(devices), logger, options.header_back));
+  read_only = options.read_only || options.header_back != 0 || set.devices->read_only();
   ring = std::make_unique<HeaderRing>(*set.devices, set, logger);
   if (!read_only) {
     H2_RETURN_IF_ERROR(CheckHeaders());

@@ -41,6 +41,10 @@ struct VolumeOptions {
   // otherwise.
   bool allow_unreadable_header = false;
 
+  // Look at the volume through an older header: 1 for the one before the newest, and so on. Then it
+  // is read-only whatever `read_only` says.
+  int header_back = 0;
+
   size_t flusher_threads = 0;  // 0: number of cores, at most 8. 1: deterministic
   // No background thread at all: a cycle runs inside Sync (or RunCycle) on the caller's thread. For
   // tests and simulation.

@@ -275,5 +275,51 @@ TEST_F(FixtureCommandsTest, ShowGoesOnWhereTheVolumeIsBroken) {
   EXPECT_THAT(empty.err, HasSubstr("no trees"));
 }
 
+// A dry run says what it would do and exits with 1; --write does it; then there is nothing left.
+TEST_F(FixtureCommandsTest, RepairIsADryRunUnlessItIsToWrite) {
+  ImageEditor editor(CachedFixture("f01-basic-2g"));
+  editor.EditHeader([](VolumeData& h) { h.allocator_size += kSegBytes; });
+  const std::string image = WriteImage(editor.image());
+  const std::string digest = RunMedia({"digest", image}).out;
+  const Ran dry = RunMedia({"check", image, "--repair"});
+  EXPECT_EQ(dry.exit_code, 1) << dry.err;
+  EXPECT_THAT(dry.out, HasSubstr("counters: volume header: allocator_size"));
+  EXPECT_THAT(dry.out, HasSubstr("nothing is written without --write"));
+  EXPECT_EQ(RunMedia({"check", image, "--repair"}).out, dry.out);
+
+  const Ran done = RunMedia({"check", image, "--repair", "--write", "-o", "json"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(json::parse(done.out)["written"], true);
+  EXPECT_EQ(json::parse(done.out)["after"]["clean"], true);
+  const Ran again = RunMedia({"check", image, "--repair"});
+  EXPECT_EQ(again.exit_code, 0) << again.out;
+  EXPECT_THAT(again.out, HasSubstr("nothing to repair"));
+  EXPECT_EQ(RunMedia({"digest", image}).out, digest);
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"check", image, "--write"},
+                                                {"check", image, "--keep-leaks"},
+                                                {"check", image, "--repair", "--slot", "0"},
+                                                {"check", image, "--header", "-4"},
+                                                {"check", image, "--header", "-1", "--slot", "1"},
+                                                {"rewind", image}}) {
+    EXPECT_EQ(RunMedia(wrong).exit_code, 2);
+  }
+}
+
+TEST_F(FixtureCommandsTest, OlderHeadersAreReadAndGoneBackTo) {
+  const std::string image = WriteImage(CachedFixture("f02-default-8g-slot3"));
+  const std::string newest = RunMedia({"digest", image}).out;
+  const std::string older = RunMedia({"digest", image, "--header", "-1"}).out;
+  EXPECT_EQ(older.size(), newest.size()) << older;
+  EXPECT_EQ(RunMedia({"check", image, "--header", "-1"}).exit_code,
+            RunMedia({"check", image, "--slot", "2"}).exit_code);
+  const Ran dry = RunMedia({"rewind", image, "--header", "-1"});
+  EXPECT_EQ(dry.exit_code, 0) << dry.err;
+  EXPECT_THAT(dry.out, HasSubstr("nothing is written without --write"));
+  EXPECT_EQ(RunMedia({"digest", image}).out, newest);
+  EXPECT_EQ(RunMedia({"rewind", image, "--header", "-1", "--write"}).exit_code, 0);
+  EXPECT_EQ(RunMedia({"digest", image}).out, older);
+  EXPECT_EQ(RunMedia({"rewind", image, "--header", "-3"}).exit_code, 1);
+}
+
 }  // namespace
 }  // namespace h2bd
