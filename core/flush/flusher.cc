@@ -139,6 +139,7 @@ absl::Status Flusher::Cut(Cycle& cycle) {
   parts_.freemap.BeginCycle();
   parts_.store.readers().TryAdvance();
   cycle.cut = parts_.gate.TakeCut();
+  const bool pfs_changes = pfs_stage_.Take(cycle.cut);
   DirtyRegistry::Taken taken = parts_.dirty.Take(cycle.cut.frozen);
   held_.Note(std::move(taken.groups));
   std::vector<std::shared_ptr<Disk>> disks = std::move(taken.disks);
@@ -158,12 +159,14 @@ absl::Status Flusher::Cut(Cycle& cycle) {
     absl::MutexLock lock(&mu_);
     for (const DiskFlush& flush : cycle.disks) unconfirmed_disks_.insert(flush.disk->id());
   }
-  cycle.empty = cycle.disks.empty() && pinned_.empty() && !publish_pending_ &&
+  cycle.empty = cycle.disks.empty() && pinned_.empty() && !publish_pending_ && !pfs_changes &&
                 carried_names_.touched.empty() && !parts_.names.HasPending(cycle.cut.frozen);
   return absl::OkStatus();
 }
 
 absl::Status Flusher::FlushInodes(Cycle& cycle) {
+  pfs_stage_.MakeAndRemove();
+  std::erase_if(carried_names_.touched, [](const auto& touched) { return touched.first->gone(); });
   H2_RETURN_IF_ERROR(parts_.names.Apply(cycle.cut.frozen, cycle.tids, carried_names_));
   absl::flat_hash_set<DiskId> removed;
   for (const auto& [pfs, inum] : carried_names_.removed) removed.insert(DiskId{pfs->key(), inum});
@@ -176,12 +179,15 @@ absl::Status Flusher::StoreAndInstall(Cycle& cycle, const absl::flat_hash_set<Di
   // has: until the next header it exists, and what was acknowledged for it is in this one.)
   std::vector<DiskFlush> alive;
   for (const DiskFlush& flush : cycle.disks) {
-    if (!removed.contains(flush.disk->id())) alive.push_back(flush);
+    if (!removed.contains(flush.disk->id()) && !flush.disk->pfs().gone()) alive.push_back(flush);
   }
   H2_ASSIGN_OR_RETURN(DataStage::Stored stored, data_stage_.Store(alive, cycle.tids));
   HeldDisks::Faults faults = held_.WithGroups(std::move(stored.faults));
   // Its removal is done: held, it would be put back into the index by the cycle that heals it.
   for (const DiskId& id : removed) faults.erase(id);
+  for (const DiskFlush& flush : cycle.disks) {
+    if (flush.disk->pfs().gone()) faults.erase(flush.disk->id());
+  }
   for (const DiskFlush& flush : alive) {
     // The inode goes into the next header: with it would go what a held disk must keep back.
     const auto fault = faults.find(flush.disk->id());
@@ -253,7 +259,7 @@ std::vector<Flusher::InodeFlush> Flusher::ChangedInodes(
   }
   std::vector<InodeFlush> inodes;
   for (auto& [id, flush] : changed) {
-    if (!removed.contains(id)) inodes.push_back(std::move(flush));
+    if (!removed.contains(id) && !flush.pfs->gone()) inodes.push_back(std::move(flush));
   }
   return inodes;
 }
@@ -291,7 +297,12 @@ void Flusher::FlushInode(InodeFlush& flush, const FlushTids& tids, Executor& exe
   metrics_.inode_duration.Observe(parts_.clock.MonotonicNow() - began);
 }
 
-absl::Status Flusher::FlushPfsRoots(Cycle& cycle) { return pfs_stage_.FlushRoots(cycle.tids); }
+absl::Status Flusher::FlushPfsRoots(Cycle& cycle) {
+  const absl::Status flushed = pfs_stage_.FlushRoots(cycle.tids, held_, carried_names_);
+  // What is written from now on is told from what copies share (F-130).
+  next_modify_tid_ = std::max(next_modify_tid_, pfs_stage_.shared_upto().v + 1);
+  return flushed;
+}
 
 absl::Status Flusher::FlushSuperRoot(Cycle& cycle) {
   H2_ASSIGN_OR_RETURN(cycle.sroot_blockset, pfs_stage_.FlushSuperRoot(cycle.tids));
@@ -381,7 +392,9 @@ void Flusher::AbandonRemoved() {
   std::set<DiskId> removed;
   for (const auto& [pfs, inum] : carried_names_.removed) removed.insert(DiskId{pfs->key(), inum});
   for (const Pinned& pinned : pinned_) {
-    if (removed.contains(pinned.disk->id())) pinned.disk->inode().tree().Abandon();
+    if (removed.contains(pinned.disk->id()) || pinned.disk->pfs().gone()) {
+      pinned.disk->inode().tree().Abandon();
+    }
   }
   metrics_.inodes_deleted.Add(carried_names_.removed.size());
   carried_names_.removed.clear();
@@ -409,7 +422,6 @@ void Flusher::FinishCycle(Cycle& cycle) {
   }
   parts_.budget.NoteDrained(drained, parts_.clock.MonotonicNow() - cycle.began);
   metrics_.pinned_bytes.Set(0);
-  pfs_stage_.Confirmed();
 
   cycle.sync.durable_opseq = cycle.cut.opseq;
   cycle.sync.mirror_tid = header_->mirror_tid;
@@ -420,10 +432,13 @@ void Flusher::FinishCycle(Cycle& cycle) {
   metrics_.mirror_tid.Set(static_cast<int64_t>(header_->mirror_tid.v));
   metrics_.freemap_tid.Set(static_cast<int64_t>(header_->freemap_tid.v));
   metrics_.rotations_left.Set(parts_.freemap.rotations_left(parts_.ring.entries()));
-  absl::MutexLock lock(&mu_);
-  last_published_ = cycle.sync;
-  last_published_.ran_cycle = false;
-  std::erase_if(unconfirmed_disks_, [&](const DiskId& disk) { return !held_.contains(disk); });
+  {
+    absl::MutexLock lock(&mu_);
+    last_published_ = cycle.sync;
+    last_published_.ran_cycle = false;
+    std::erase_if(unconfirmed_disks_, [&](const DiskId& disk) { return !held_.contains(disk); });
+  }
+  pfs_stage_.Confirmed(header_->mirror_tid);
 }
 
 CycleResult Flusher::Aborted(Cycle& cycle, absl::Status status) {
@@ -442,6 +457,7 @@ CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
   // Every disk of the cycle stays as it is; the next cycle takes it again.
   metrics_.inodes_requeued.Add(cycle.disks.size());
   for (const DiskFlush& flush : cycle.disks) carried_disks_.push_back(flush.disk);
+  pfs_stage_.Aborted();
   if (!fail_stop) {
     metrics_.cycles_aborted.Add();
     publish_pending_ = true;
@@ -457,6 +473,7 @@ CycleResult Flusher::Failed(Cycle& cycle, absl::Status status, bool fail_stop) {
         kReasonReadOnlyFailstop);
     parts_.logger.Error("fail-stop: the volume is read-only until it is opened again",
                         {{"error", status.ToString()}});
+    pfs_stage_.Abandon(failure_);
   }
   result.status = failure_;
   result.cut = parts_.gate.opseq();

@@ -59,6 +59,9 @@ class Flusher {
   // Disks that cycles leave out because something of them is damaged.
   const HeldDisks& held() const { return held_; }
 
+  // No cycle will run any more: changes of PFSs that no confirmed header has are answered.
+  void AbandonChanges(const absl::Status& why) { pfs_stage_.Abandon(why); }
+
   // A cycle must publish even if no disk is dirty, e.g. after recovery.
   void RequirePublish() { publish_pending_ = true; }
   FlushMetrics& metrics() { return metrics_; }

@@ -7,6 +7,7 @@
 #include "core/freemap/freemap.h"
 #include "core/pfs/namespace.h"
 #include "core/pfs/pfs.h"
+#include "core/pfs/pfs_changes.h"
 #include "core/strategy/disk.h"
 #include "core/trans/byte_budget.h"
 #include "core/volhdr/header_ring.h"
@@ -20,8 +21,10 @@ struct FlusherParts {
   HeaderRing& ring;
   Freemap& freemap;
   BlockStore& store;
+  ChainCache& chains;
   PfsTable& pfses;
   Namespace& names;
+  PfsChanges& changes;
   TransGate& gate;
   DirtyRegistry& dirty;
   BlockCache& cache;

@@ -100,6 +100,21 @@ absl::Status HeldDisks::WhyAny(OpSeq seq) const {
   return absl::OkStatus();
 }
 
+absl::Status HeldDisks::WhyHeld(const DiskId& disk) const {
+  absl::MutexLock lock(&mu_);
+  const auto it = held_.find(disk);
+  return it != held_.end() && !it->second.stored ? it->second.why : absl::OkStatus();
+}
+
+absl::Status HeldDisks::WhyHeldIn(Key pfs) const {
+  absl::MutexLock lock(&mu_);
+  for (auto it = held_.lower_bound(DiskId{pfs, Inum(0)}); it != held_.end() && it->first.pfs == pfs;
+       ++it) {
+    if (!it->second.stored) return it->second.why;
+  }
+  return absl::OkStatus();
+}
+
 bool HeldDisks::AnyUnavailable() const {
   absl::MutexLock lock(&mu_);
   return std::any_of(held_.begin(), held_.end(),

@@ -50,6 +50,10 @@ class HeldDisks {
   absl::Status WhyAmong(std::span<const DiskId> disks, OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyIn(Key pfs, OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status WhyAny(OpSeq seq) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Why a disk, or the first held one of a PFS, has changes that the running cycle leaves out; OK
+  // where none has.
+  absl::Status WhyHeld(const DiskId& disk) const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status WhyHeldIn(Key pfs) const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether a disk is held because the device failed to read, which may pass.
   bool AnyUnavailable() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether its changes could not be stored.

@@ -168,4 +168,24 @@ absl::Status EraseDirent(Inode& dir, BlockStore& store, absl::string_view name) 
   return dir.tree().Erase(entry->key).status();
 }
 
+absl::Status RelinkDirent(Inode& dir, BlockStore& store, absl::string_view name, Inum inum,
+                          const FlushTids& tids) {
+  H2_ASSIGN_OR_RETURN(const std::optional<Dirent> entry, FindDirent(dir, store, name));
+  if (!entry.has_value()) return absl::NotFoundError(absl::StrCat("no name \"", name, "\""));
+  H2_ASSIGN_OR_RETURN(const std::optional<Blockref> leaf, dir.tree().Find(entry->key));
+  if (!leaf.has_value() || leaf->type != BrefType::kDirent) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("\"", name, "\" is an inode that is its own entry (an old format)"));
+  }
+  Blockref bref = *leaf;
+  bref.set_dirent(inum, bref.dirent_namlen(), static_cast<uint8_t>(ObjectType::kRegfile));
+  // The block of a long name stays, and with it the ids of who wrote it; the id of the change goes
+  // up with the table.
+  if (bref.data_off.radix() == 0) {
+    bref.mirror_tid = tids.mirror_tid;
+    bref.modify_tid = tids.modify_tid;
+  }
+  return dir.tree().Put(bref);
+}
+
 }  // namespace h2bd

@@ -36,6 +36,11 @@ absl::Status InsertDirent(Inode& dir, BlockStore& store, absl::string_view name,
 // Flusher only. kNotFound when there is no such name.
 absl::Status EraseDirent(Inode& dir, BlockStore& store, absl::string_view name);
 
+// Flusher only. The entry `name` leads to another regular file from now on. In one step: on error
+// nothing has changed. kNotFound; kFailedPrecondition for an inode that is its own entry.
+absl::Status RelinkDirent(Inode& dir, BlockStore& store, absl::string_view name, Inum inum,
+                          const FlushTids& tids);
+
 // A key of [Dirhash(name), + 0x7fff] that is free in `dir`'s tree, chosen as the reference chooses
 // (an uncontended name gets hash + 1). kResourceExhausted when none is left.
 absl::StatusOr<Key> FreeDirentKey(ChainTree& tree, absl::string_view name);

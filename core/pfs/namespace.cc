@@ -4,6 +4,7 @@
 #include <iterator>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "core/media/dirhash.h"
 
 namespace h2bd {
@@ -113,6 +114,31 @@ void Namespace::Rename(Generation generation, Pfs& pfs, const Dirent& from, absl
               .type = from.type});
 }
 
+absl::Status Namespace::CheckNotReserved(const Pfs& pfs, const std::string& name) const {
+  absl::MutexLock lock(&mu_);
+  if (!reserved_.contains(NameKey(pfs.key().v, name))) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat(
+      pfs.label(), "/", name, " is being made or rolled back by a call that has not ended"));
+}
+
+absl::Status Namespace::Reserve(const Pfs& pfs, const std::string& name) {
+  H2_RETURN_IF_ERROR(CheckNotReserved(pfs, name));
+  absl::MutexLock lock(&mu_);
+  reserved_.insert(NameKey(pfs.key().v, name));
+  return absl::OkStatus();
+}
+
+void Namespace::Release(const Pfs& pfs, const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  reserved_.erase(NameKey(pfs.key().v, name));
+}
+
+void Namespace::Drop(const Pfs& pfs) {
+  absl::MutexLock lock(&mu_);
+  std::erase_if(changes_, [&](const Change& change) { return change.pfs == &pfs; });
+  std::erase_if(pending_, [&](const auto& entry) { return entry.first.first == pfs.key().v; });
+}
+
 bool Namespace::LosesLastLink(const Pfs& pfs, const Inode& inode) const {
   absl::MutexLock lock(&mu_);
   const InodeMeta meta = inode.meta();
@@ -180,10 +206,7 @@ absl::Status Namespace::DropLink(const Change& change, Applied& applied) {
     applied.touched.emplace_back(change.pfs, *std::move(inode));
     return absl::OkStatus();
   }
-  H2_RETURN_IF_ERROR(change.pfs->EraseIndex(change.inum));
-  // A header without the index entry is one without what it led to.
-  change.pfs->root().tree().AdoptDrops((*inode)->DropAll());
-  change.pfs->Forget(change.inum);
+  H2_RETURN_IF_ERROR(change.pfs->RemoveInode(change.inum, **inode));
   applied.removed.emplace_back(change.pfs, change.inum);
   return absl::OkStatus();
 }

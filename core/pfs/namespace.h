@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +44,16 @@ class Namespace {
   // Whether the changes that no cycle has applied take away all the links that `inode` still has.
   bool LosesLastLink(const Pfs& pfs, const Inode& inode) const ABSL_LOCKS_EXCLUDED(mu_);
   bool HasPending(Generation upto) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // A name that a change of PFSs (core/pfs/pfs_changes.h) is going to make or to give to another
+  // inode: nobody else may touch it meanwhile. kAborted when somebody does already. One caller at a
+  // time, as for changes; Release from any thread.
+  absl::Status Reserve(const Pfs& pfs, const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status CheckNotReserved(const Pfs& pfs, const std::string& name) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void Release(const Pfs& pfs, const std::string& name) ABSL_LOCKS_EXCLUDED(mu_);
+  // The flusher's: the PFS is gone, and with it all changes of its names.
+  void Drop(const Pfs& pfs) ABSL_LOCKS_EXCLUDED(mu_);
 
   struct Applied {
     // Inodes that lost their last name and left the index.
@@ -86,6 +97,7 @@ class Namespace {
   mutable absl::Mutex mu_;
   std::deque<Change> changes_ ABSL_GUARDED_BY(mu_);
   std::map<NameKey, Pending> pending_ ABSL_GUARDED_BY(mu_);
+  std::set<NameKey> reserved_ ABSL_GUARDED_BY(mu_);
   uint64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;
 };
 

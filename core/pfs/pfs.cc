@@ -146,6 +146,24 @@ absl::Status Pfs::EraseIndex(Inum inum) {
   return status;
 }
 
+absl::Status Pfs::RemoveInode(Inum inum, Inode& inode) {
+  H2_RETURN_IF_ERROR(EraseIndex(inum));
+  // A header without the index entry is one without what it led to.
+  root_->tree().AdoptDrops(inode.DropAll());
+  Forget(inum);
+  return absl::OkStatus();
+}
+
+void Pfs::Share(Tid upto) {
+  InodeMeta meta = root_->meta();
+  if (meta.pfs_lsnap_tid < upto) {  // it never goes back (R9)
+    meta.pfs_lsnap_tid = upto;
+    root_->set_meta(meta);
+    MarkDirty();
+  }
+  root_->horizon()->Raise(upto);
+}
+
 DropList Pfs::DropAll() {
   std::vector<std::pair<uint64_t, std::shared_ptr<Inode>>> inodes;
   {
@@ -253,8 +271,11 @@ absl::Status PfsTable::LoadRoots(Logger& logger) {
 
 absl::StatusOr<Pfs*> PfsTable::Find(absl::string_view label) {
   absl::MutexLock lock(&mu_);
+  Pfs* const found = InBucket(label);
+  if (found != nullptr && !found->removing()) return found;
   std::vector<absl::string_view> labels;
   for (const auto& [key, pfs] : pfses_) {
+    if (pfs->removing()) continue;
     if (pfs->label() == label) return pfs.get();
     labels.push_back(pfs->label());
   }
@@ -265,11 +286,20 @@ absl::StatusOr<Pfs*> PfsTable::Find(absl::string_view label) {
       "no PFS \"", label, "\", there is: ", absl::StrJoin(labels, ", "), shortened ? ", …" : ""));
 }
 
+Pfs* PfsTable::InBucket(absl::string_view label) const {
+  const Key end(Dirhash(label).v | kDirhashLoMask);
+  for (auto it = pfses_.lower_bound(Dirhash(label)); it != pfses_.end() && it->first <= end; ++it) {
+    if (it->second->label() == label) return it->second.get();
+  }
+  return nullptr;
+}
+
 std::vector<PfsInfo> PfsTable::List() const {
   std::vector<PfsInfo> list;
   {
     absl::MutexLock lock(&mu_);
     for (const auto& [key, pfs] : pfses_) {
+      if (pfs->removing()) continue;
       const InodeMeta meta = pfs->root().meta();
       list.push_back(PfsInfo{.label = pfs->label(),
                              .key = key,
@@ -296,25 +326,61 @@ Tid PfsTable::HighestModifyTid() const {
   return highest;
 }
 
-absl::StatusOr<Key> PfsTable::FreeKey(absl::string_view label) {
-  absl::StatusOr<std::optional<Dirent>> stored = FindDirent(*super_root_, store_, label);
-  if (!stored.ok()) return Annotate(stored.status(), "super-root");
-  bool exists = stored->has_value();
-  std::set<Key>
-      taken;  // a PFS that was added but not flushed has a key that the tree does not know
-  for (Pfs* pfs : all()) {
-    exists |= pfs->label() == label;
-    taken.insert(pfs->key());
+absl::Status PfsTable::Reserve(const std::string& label) {
+  absl::MutexLock lock(&mu_);
+  if (InBucket(label) != nullptr || !reserved_.insert(label).second) {
+    return absl::AlreadyExistsError(absl::StrCat("there is a PFS \"", label, "\""));
+  }
+  return absl::OkStatus();
+}
+
+void PfsTable::Release(const std::string& label) {
+  absl::MutexLock lock(&mu_);
+  reserved_.erase(label);
+}
+
+absl::StatusOr<Key> PfsTable::FreeKey(absl::string_view label, const Pfs* replaced,
+                                      std::span<const Key> besides) {
+  const Key end(Dirhash(label).v | kDirhashLoMask);
+  bool exists = false;
+  // What was added but not flushed, and what was removed since the open, has a key that the tree
+  // does not know.
+  std::set<Key> taken(besides.begin(), besides.end());
+  {
+    absl::MutexLock lock(&mu_);
+    const Pfs* const known = InBucket(label);
+    exists = known != nullptr && known != replaced;
+    for (const auto* pfses : {&pfses_, &removed_}) {
+      for (auto it = pfses->lower_bound(Dirhash(label)); it != pfses->end() && it->first <= end;
+           ++it) {
+        taken.insert(it->first);
+      }
+    }
+  }
+  if (replaced == nullptr && !exists) {
+    absl::StatusOr<std::optional<Dirent>> stored = FindDirent(*super_root_, store_, label);
+    if (!stored.ok()) return Annotate(stored.status(), "super-root");
+    exists = stored->has_value();
   }
   if (exists) return absl::AlreadyExistsError(absl::StrCat("there is a PFS \"", label, "\""));
   H2_ASSIGN_OR_RETURN(const Key first, FreeDirentKey(super_root_->tree(), label));
-  const Key end(Dirhash(label).v | kDirhashLoMask);
   for (uint64_t key = first.v; key <= end.v && key != 0; ++key) {
     if (taken.contains(Key(key))) continue;
     H2_ASSIGN_OR_RETURN(const std::optional<Blockref> leaf, super_root_->tree().Find(Key(key)));
     if (!leaf.has_value()) return Key(key);
   }
-  return absl::ResourceExhaustedError(absl::StrCat("no key is left for the PFS label ", label));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no key is left for the PFS label ", label,
+                   " (those of PFSs that were removed come back when the volume is opened again)"));
+}
+
+Blockref PfsTable::NewRootBref(Key key) const {
+  Blockref bref;
+  bref.type = BrefType::kInode;
+  bref.key = key;
+  bref.methods = super_root_->bref().methods;
+  bref.flags = kBrefFlagPfsroot;
+  return bref;
 }
 
 Pfs& PfsTable::Add(std::shared_ptr<Inode> root) {
@@ -345,10 +411,12 @@ absl::Status PfsTable::Remove(Key key) {
     const auto it = pfses_.find(key);
     if (it == pfses_.end()) return absl::OkStatus();
     removed = it->second.get();
-    removed_.push_back(std::move(it->second));
+    removed_.emplace(key, std::move(it->second));
     pfses_.erase(it);
   }
   super_root_->tree().AdoptDrops(removed->DropAll());
+  removed->root().tree().Abandon();
+  removed->set_gone();
   dirty_.Forget(key);
   return absl::OkStatus();
 }

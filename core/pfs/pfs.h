@@ -5,6 +5,8 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +34,15 @@ class Pfs {
   const std::string& label() const { return label_; }
   Key key() const { return key_; }  // in the super-root; identifies the PFS within the volume
   bool snapshot() const { return snapshot_; }
+  // Its removal was asked for, or it is replaced: it cannot be found any more, unless that fails.
+  bool removing() const { return removing_.load(std::memory_order_acquire); }
+  void set_removing(bool removing) { removing_.store(removing, std::memory_order_release); }
+  // Somebody reads it as a whole: it is not to be deleted (PfsLease). Any thread.
+  bool leased() const { return leases_.load(std::memory_order_acquire) != 0; }
+  // It has left the super-root in memory. Flusher only, like all that a cycle then leaves out.
+  bool gone() const { return gone_; }
   Inode& root() { return *root_; }
+  const Inode& root() const { return *root_; }
   std::shared_ptr<Inode> shared_root() { return root_; }
 
   // The inode with this number; one object per inode, kept while anybody holds it or the cache
@@ -61,9 +71,18 @@ class Pfs {
   absl::Status PutIndex(const Blockref& bref) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status EraseIndex(Inum inum) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Takes an inode out of the index that lost its last name, with all that it names. On error
+  // nothing has changed.
+  absl::Status RemoveInode(Inum inum, Inode& inode) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // What this PFS wrote up to `upto` is named by another tree from now on (R12): pfs_lsnap_tid and
+  // the horizon of all its trees are raised to it. Before a header shows the copy.
+  void Share(Tid upto);
+
   // The PFS was removed: drops everything that it names. Returned is what must be in the custody of
   // the super-root.
   DropList DropAll() ABSL_LOCKS_EXCLUDED(mu_);
+  void set_gone() { gone_ = true; }
 
   // P3: stores the inode counter in the root (F-028), flushes index and root. Without a change and
   // without new inode numbers nothing is written.
@@ -86,6 +105,10 @@ class Pfs {
   const std::string label_;
   const Key key_;
   const bool snapshot_;
+  std::atomic<bool> removing_{false};
+  friend class PfsLease;
+  std::atomic<int> leases_{0};
+  bool gone_ = false;
   std::atomic<uint64_t> last_opseq_{0};
   mutable absl::Mutex mu_;
   uint64_t next_inum_ ABSL_GUARDED_BY(mu_);  // next number to issue
@@ -93,6 +116,18 @@ class Pfs {
       ABSL_GUARDED_BY(mu_);  // the counter as the last Flush stored it, or as it was at open
   uint64_t index_edits_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<uint64_t, std::shared_ptr<Inode>> inodes_ ABSL_GUARDED_BY(mu_);
+};
+
+// While one is about, nobody deletes the PFS.
+class PfsLease {
+ public:
+  explicit PfsLease(Pfs& pfs) : pfs_(pfs) { pfs_.leases_.fetch_add(1, std::memory_order_acq_rel); }
+  ~PfsLease() { pfs_.leases_.fetch_sub(1, std::memory_order_acq_rel); }
+  PfsLease(const PfsLease&) = delete;
+  PfsLease& operator=(const PfsLease&) = delete;
+
+ private:
+  Pfs& pfs_;
 };
 
 struct PfsInfo {
@@ -120,9 +155,19 @@ class PfsTable {
   // these carry; the first id to issue lies above it (F-130).
   Tid HighestModifyTid() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Takes a label for a PFS that a change is going to make, or kAlreadyExists. Any thread.
+  absl::Status Reserve(const std::string& label) ABSL_LOCKS_EXCLUDED(mu_);
+  void Release(const std::string& label) ABSL_LOCKS_EXCLUDED(mu_);
+
   // A free key in the super-root for a PFS with this label (spec 03 section 11.4); kAlreadyExists
-  // when there is such a PFS, kDataLoss when a damaged root may be one.
-  absl::StatusOr<Key> FreeKey(absl::string_view label) ABSL_LOCKS_EXCLUDED(mu_);
+  // when there is such a PFS, unless it is the one to be `replaced`; kDataLoss when a damaged root
+  // may be one. A key that was in use since the open is not given out again: what knows disks by
+  // it may still be about.
+  // `besides`: keys that are about to be taken.
+  absl::StatusOr<Key> FreeKey(absl::string_view label, const Pfs* replaced = nullptr,
+                              std::span<const Key> besides = {}) ABSL_LOCKS_EXCLUDED(mu_);
+  // The blockref of a new PFS root, not stored yet: methods of the super-root's, PFSROOT (R17).
+  Blockref NewRootBref(Key key) const;
   // Makes a new PFS known. Its root reaches the super-root when FlushSuperRoot gets its blockref.
   Pfs& Add(std::shared_ptr<Inode> root) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes the PFS out of the table and out of the super-root; what only it names is dropped, but
@@ -150,6 +195,8 @@ class PfsTable {
   // The super-root's table has the newest block of this PFS root.
   void NoteNamed(Key key) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status LoadRoots(Logger& logger) ABSL_LOCKS_EXCLUDED(mu_);
+  // The PFS with this label among those whose key the label's hash gives.
+  Pfs* InBucket(absl::string_view label) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   BlockStore& store_;
   ChainCache& cache_;
@@ -158,7 +205,8 @@ class PfsTable {
   DirtyPfses dirty_;
   mutable absl::Mutex mu_;
   std::map<Key, std::unique_ptr<Pfs>> pfses_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::unique_ptr<Pfs>> removed_
+  std::set<std::string> reserved_ ABSL_GUARDED_BY(mu_);
+  std::map<Key, std::unique_ptr<Pfs>> removed_
       ABSL_GUARDED_BY(mu_);  // others may still hold the pointer
 };
 

@@ -126,6 +126,8 @@ class Disk : public std::enable_shared_from_this<Disk> {
   Cost Touch(Generation generation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // From here on every call gives kNotFound.
   void MarkDeleted() { deleted_.store(true, std::memory_order_release); }
+  // The change that was to remove it has failed.
+  void UnmarkDeleted() { deleted_.store(false, std::memory_order_release); }
 
   // --- reading
   // --------------------------------------------------------------------------------------------

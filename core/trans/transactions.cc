@@ -323,6 +323,12 @@ bool TransactionTable::HasStaging(const DiskId& disk) const {
   return staging_on_.contains(disk);
 }
 
+bool TransactionTable::HasStagingIn(Key pfs) const {
+  absl::MutexLock lock(&mu_);
+  return std::any_of(staging_on_.begin(), staging_on_.end(),
+                     [&](const auto& entry) { return entry.first.pfs == pfs; });
+}
+
 // --- commit
 // ------------------------------------------------------------------------------------------
 

@@ -124,6 +124,8 @@ class TransactionTable {
   absl::Status CheckPlainChange(const DiskId& disk, uint64_t offset, uint64_t length) const;
   // Whether any open transaction stages on this disk (resize and delete are refused then).
   bool HasStaging(const DiskId& disk) const;
+  // Whether any open transaction stages on a disk of this PFS.
+  bool HasStagingIn(Key pfs) const;
 
   // OPEN -> PREPARING; hands out all writes, whose ranges stay taken. Then exactly one of Applied
   // and Failed must follow. kNotFound, kFailedPrecondition as Stage.

@@ -96,6 +96,7 @@ absl::Status Volume::Impl::Open(std::vector<std::unique_ptr<BlockDevice>> device
       },
       /*throttle=*/!options.manual_cycles);
   names = std::make_unique<Namespace>(*store, *env.clock);
+  changes = std::make_unique<PfsChanges>();
   transactions = std::make_unique<TransactionTable>(options.transactions, *env.clock);
   if (!options.manual_cycles) read_ahead = std::make_unique<ThreadPool>("h2bd-ra", 2);
   context = std::make_unique<StrategyContext>(
@@ -144,8 +145,8 @@ absl::Status Volume::Impl::OpenForWriting() {
         absl::StrCat("the transaction ids of the volume are used up: ", highest_tid,
                      ", legal: below 2^63 - 1; it can be opened read-only"));
   }
-  FlusherParts parts{*set.devices, *dio,       *ring,  *freemap, *store,  *pfses,
-                     *names,       *gate,      *dirty, *cache,   *budget, *flusher_executor,
+  FlusherParts parts{*set.devices, *dio,       *ring, *freemap, *store, *chains, *pfses,
+                     *names,       *changes,   *gate, *dirty,   *cache, *budget, *flusher_executor,
                      *env.clock,   *env.logger};
   flusher = std::make_unique<Flusher>(parts, *set.header, Tid(pfses->HighestModifyTid().v + 1));
   const absl::Duration began = env.clock->MonotonicNow();
@@ -195,6 +196,7 @@ absl::Status Volume::Impl::Close() {
   close_status = commit->RunNow(CycleReason::kClose).status;
   close_status.Update(HeldIn({}, gate->opseq()));
   commit->Stop();
+  flusher->AbandonChanges(ClosedError());
   return close_status;
 }
 

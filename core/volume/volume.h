@@ -28,6 +28,7 @@
 #include "core/strategy/disk.h"
 #include "core/trans/transactions.h"
 #include "core/volume/operation_types.h"
+#include "core/volume/snapshot_types.h"
 
 namespace h2bd {
 
@@ -268,6 +269,58 @@ class Volume {
   // Runs one step of some operation on the caller's thread (manual_cycles only). False when none
   // has anything to do.
   bool RunBackgroundStep();
+  // --- PFSs, snapshots, clones (spec 03 section 11)
+  // -------------------------------------------------------------------------------------------
+  // Each is applied by a cycle as a whole, atomically, and answered when it is durable: the calls
+  // wait for that cycle, and never hold up reads and writes. On kDeadlineExceeded the change either
+  // will not happen or, where a cycle has taken it already, goes on; the message says which. What
+  // is wrong with one change ends that one and no other. The asynchronous forms do not wait; `done`
+  // runs once, on a flusher thread or before they return, and must not wait for a cycle.
+
+  // An empty PFS. kAlreadyExists; labels have no '@'.
+  absl::StatusOr<ChangeInfo> CreatePfs(const std::string& label, const PfsSettings& settings,
+                                       const IoOptions& io = {});
+  void CreatePfsAsync(const std::string& label, const PfsSettings& settings, ChangeDone done);
+  // What new disks of the PFS get; of a snapshot: refused.
+  absl::StatusOr<ChangeInfo> SetPfs(const std::string& label, const PfsSettings& settings,
+                                    const IoOptions& io = {});
+  // Refused for the default PFS and LOCAL, and for one with names in it unless `force`. Its open
+  // handles give kNotFound from the call on. Snapshots of it stay.
+  absl::StatusOr<ChangeInfo> DeletePfs(const std::string& label, bool force,
+                                       const IoOptions& io = {});
+  void DeletePfsAsync(const std::string& label, bool force, ChangeDone done);
+
+  // The PFSs as of one instant, which is the cut of the cycle: they have all that was acknowledged
+  // before the call. All of them or none. Their disks can be read as DiskName{"DATA@s1", "vm1"}.
+  // While a disk of a PFS is held (kDataLoss, kUnavailable) it gets no snapshot.
+  absl::StatusOr<std::vector<SnapshotInfo>> CreateSnapshots(
+      const std::vector<SnapshotName>& snapshots, const SnapshotOptions& options = {},
+      const IoOptions& io = {});
+  void CreateSnapshotsAsync(const std::vector<SnapshotName>& snapshots,
+                            const SnapshotOptions& options, SnapshotsDone done);
+  // Of one PFS by age, or (nullopt) of all, those that other implementations made included.
+  absl::StatusOr<std::vector<SnapshotInfo>> ListSnapshots(const std::optional<std::string>& pfs);
+  // kFailedPrecondition with reason HELD or SNAPSHOT_IN_USE.
+  absl::StatusOr<ChangeInfo> DeleteSnapshot(const SnapshotName& snapshot, const IoOptions& io = {});
+  void DeleteSnapshotAsync(const SnapshotName& snapshot, ChangeDone done);
+  // A held snapshot cannot be deleted.
+  absl::StatusOr<ChangeInfo> HoldSnapshot(const SnapshotName& snapshot, bool held,
+                                          const IoOptions& io = {});
+
+  // A disk that begins with the content of `source`, of a snapshot or as of the cut, and shares its
+  // blocks; both go their own way from then on. In any PFS but a snapshot.
+  absl::StatusOr<ChangeInfo> CloneDisk(const DiskName& source, const DiskName& target,
+                                       const IoOptions& io = {});
+  void CloneDiskAsync(const DiskName& source, const DiskName& target, ChangeDone done);
+  // `disk` becomes what `source` is (usually it in a snapshot). Handles of before give kNotFound
+  // from the call on. Refused while a transaction stages on it.
+  absl::StatusOr<ChangeInfo> RollbackDisk(const DiskName& source, const DiskName& disk,
+                                          const IoOptions& io = {});
+  void RollbackDiskAsync(const DiskName& source, const DiskName& disk, ChangeDone done);
+  // The PFS of the snapshot becomes what the snapshot is: its disks, their names and sizes. Its
+  // settings, fsid and newer snapshots stay. As RollbackDisk for all of its disks.
+  absl::StatusOr<ChangeInfo> RollbackPfs(const SnapshotName& snapshot, const IoOptions& io = {});
+  void RollbackPfsAsync(const SnapshotName& snapshot, ChangeDone done);
 
   // --- the rest
   // ------------------------------------------------------------------------------------------

@@ -72,6 +72,11 @@ absl::StatusOr<Pfs*> Volume::Impl::FindPfs(const std::string& label) {
       "the volume has no default PFS; name the disk PFS/NAME, or set a default");
 }
 
+absl::Status Volume::Impl::CheckStays(const Pfs& pfs) const {
+  if (!pfs.removing()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("PFS ", pfs.label(), " is being removed or rolled back"));
+}
+
 absl::StatusOr<Dirent> Volume::Impl::Resolve(Pfs& pfs, const std::string& path) {
   const std::vector<std::string> components = absl::StrSplit(path, '/');
   const std::string shown = absl::StrCat(pfs.label(), "/", path);
@@ -107,6 +112,7 @@ absl::StatusOr<DiskRef> Volume::Impl::DiskOf(Pfs& pfs, Inum inum) {
   }
   H2_ASSIGN_OR_RETURN(std::shared_ptr<Inode> inode, pfs.GetInode(inum));
   absl::MutexLock lock(&disks_mu);
+  if (pfs.removing()) return no_disk();
   const auto known = disks.find(id);
   // Deleted meanwhile; the inode of a second Disk would come back with its first change.
   if (known != disks.end() ? known->second->deleted() : !pfs.Knows(inum, *inode)) return no_disk();
@@ -210,6 +216,8 @@ absl::StatusOr<DiskInfo> Volume::CreateDisk(const DiskName& name, const CreateDi
   H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline));
 
   absl::MutexLock one_change(&v.names_mu);
+  H2_RETURN_IF_ERROR(v.CheckStays(*pfs));
+  H2_RETURN_IF_ERROR(v.names->CheckNotReserved(*pfs, name.path));
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, name.path));
   if (taken.has_value()) {
     return absl::AlreadyExistsError(absl::StrCat(pfs->label(), "/", name.path, " exists already"));
@@ -284,6 +292,10 @@ absl::StatusOr<DiskInfo> Volume::RenameDisk(const DiskName& from, const DiskName
   Impl::Admission admission(v);
   H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline));
   absl::MutexLock one_change(&v.names_mu);
+  H2_RETURN_IF_ERROR(v.CheckStays(*pfs));
+  for (const DiskName& name : {from, to}) {
+    H2_RETURN_IF_ERROR(v.names->CheckNotReserved(*pfs, name.path));
+  }
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, from.path));
   H2_ASSIGN_OR_RETURN(const std::optional<Dirent> taken, v.names->Lookup(*pfs, to.path));
   if (taken.has_value()) {
@@ -312,6 +324,8 @@ absl::Status Volume::DeleteDisk(const DiskName& name, const IoOptions& io) {
   H2_RETURN_IF_ERROR(admission.Admit(Disk::TouchBound(), nullptr, io.deadline,
                                      {.space_reserve = true, .memory_reserve = true}));
   absl::MutexLock one_change(&v.names_mu);
+  H2_RETURN_IF_ERROR(v.CheckStays(*pfs));
+  H2_RETURN_IF_ERROR(v.names->CheckNotReserved(*pfs, name.path));
   H2_ASSIGN_OR_RETURN(const Dirent entry, v.Resolve(*pfs, name.path));
   const DiskId id{pfs->key(), entry.inum};
   if (v.transactions->HasStaging(id)) return HasOpenTransaction(name);

@@ -10,8 +10,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "core/flush/group_commit.h"
+#include "core/pfs/pfs_changes.h"
 #include "core/volume/operations.h"
 #include "core/volume/volume.h"
 
@@ -42,10 +45,20 @@ struct VolumeMetrics {
   void Describe(MetricVisitor& visitor) const;
 };
 
+using PfsChangeDone = absl::AnyInvocable<void(const PfsChangeOutcome&)>;
+
+struct DeletePfsOptions {
+  bool force = false;     // with all that is in it
+  bool snapshot = false;  // it must be one, or must not
+};
+
 struct Volume::Impl {
   Impl(const VolumeOptions& options_in, const VolumeEnv& env_in)
       : options(options_in), env(env_in) {}
   ~Impl();
+
+  // One namespace change at a time: "is the name free" and the change are one step.
+  absl::Mutex names_mu;
 
   // --- volume.cc
   absl::Status Open(std::vector<std::unique_ptr<BlockDevice>> devices);
@@ -61,6 +74,8 @@ struct Volume::Impl {
 
   // --- volume_disks.cc
   absl::StatusOr<Pfs*> FindPfs(const std::string& label);
+  // kNotFound for a PFS that was found before it was marked; asked again under names_mu.
+  absl::Status CheckStays(const Pfs& pfs) const;
   // Where a path leads; `in_root` when it has one component.
   absl::StatusOr<Dirent> Resolve(Pfs& pfs, const std::string& path);
   absl::StatusOr<DiskRef> OpenDisk(const DiskName& name);
@@ -109,6 +124,58 @@ struct Volume::Impl {
   absl::StatusOr<OpSeq> ApplyAll(const std::vector<StagedWrite>& writes, const TxnDisks& by_id,
                                  std::vector<PreparedWrite>& prepared, Admission& admission);
 
+  // --- volume_pfs.cc, volume_snapshots.cc: changes of PFSs (core/pfs/pfs_changes.h)
+  // Space that one may need for each root that it changes: the root, and tables on the way to it.
+  static constexpr uint64_t kChangeSpace = 128 * kKiB;
+  static constexpr size_t kSnapshotsMax = 256;  // in one call
+  struct Queued {
+    uint64_t id = 0;
+    OpSeq seq;
+  };
+  // What a change does besides: `mark` inside the gate, when nothing but the queue can refuse it
+  // any more; `clean` once, whatever becomes of it; `done` once it is queued and has ended.
+  struct ChangeHooks {
+    absl::AnyInvocable<void()> mark;
+    absl::AnyInvocable<void(const absl::Status&)> clean;
+    PfsChangeDone done;
+  };
+  // With names_mu held: checks and reservations of names are one step with it. After an error
+  // `clean` has run.
+  absl::StatusOr<Queued> Enqueue(PfsChange::Args args, Admission& admission, ChangeHooks hooks)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(names_mu);
+  // With deadline InfinitePast it does not wait.
+  absl::Status AdmitChange(Admission& admission, size_t roots, absl::Time deadline,
+                           bool frees_space);
+  // Asks for the cycle.
+  void BeginChange(const Queued& queued);
+  static PfsChangeDone AnswerInfo(ChangeDone done);
+  // The PFS and its disks cannot be found or used any more; returns the disks that could be before.
+  std::vector<DiskRef> MarkRemoving(Pfs& pfs);
+  ChangeHooks RemovalHooks(Pfs& pfs, PfsChangeDone done);
+  absl::Status CheckNoStaging(const Pfs& pfs) const;
+  // `done` is not used when these give an error.
+  absl::StatusOr<Queued> QueueCreatePfs(const std::string& label, const PfsSettings& settings,
+                                        absl::Time deadline, ChangeDone done);
+  absl::StatusOr<Queued> QueueDeletePfs(const std::string& label, const DeletePfsOptions& how,
+                                        absl::Time deadline, ChangeDone done);
+  absl::StatusOr<Queued> QueueSettings(
+      const std::string& label, absl::Time deadline, ChangeDone done,
+      absl::FunctionRef<absl::StatusOr<ChangeSettings>(const Pfs&)> make);
+  absl::StatusOr<Queued> QueueSnapshots(const std::vector<SnapshotName>& names_wanted,
+                                        const SnapshotOptions& options_in, absl::Time deadline,
+                                        SnapshotsDone done);
+  absl::StatusOr<Queued> QueueClone(const DiskName& source, const DiskName& target,
+                                    absl::Time deadline, ChangeDone done);
+  absl::StatusOr<Queued> QueueRollbackDisk(const DiskName& source, const DiskName& target,
+                                           absl::Time deadline, ChangeDone done);
+  absl::StatusOr<Queued> QueueRollbackPfs(const SnapshotName& snapshot, absl::Time deadline,
+                                          ChangeDone done);
+  // volume_pfs.h
+  template <class T, class Queue>
+  void RunChange(absl::AnyInvocable<void(absl::StatusOr<T>)> done, Queue queue);
+  template <class T, class Queue>
+  absl::StatusOr<T> WaitForChange(Queue queue, absl::Time deadline);
+
   const VolumeOptions options;
   const VolumeEnv env;
   std::string default_pfs;
@@ -130,13 +197,12 @@ struct Volume::Impl {
   std::unique_ptr<DirtyRegistry> dirty;
   std::unique_ptr<ByteBudget> budget;
   std::unique_ptr<Namespace> names;
+  std::unique_ptr<PfsChanges> changes;
   std::unique_ptr<TransactionTable> transactions;
   std::unique_ptr<StrategyContext> context;
 
   absl::Mutex disks_mu;
   absl::flat_hash_map<DiskId, DiskRef> disks ABSL_GUARDED_BY(disks_mu);
-  // One namespace change at a time: "is the name free" and the change are one step.
-  absl::Mutex names_mu;
 
   std::unique_ptr<Executor> flusher_pool;  // null when the executor was handed in
   Executor* flusher_executor = nullptr;
@@ -174,6 +240,8 @@ class Volume::Impl::Admission {
   // which gives the rest back.
   void Spend(Disk& disk, const Disk::Cost& cost);
   void Finish();
+  // The space stays taken and is the caller's to give back.
+  uint64_t Keep() { return std::exchange(space_, 0); }
 
  private:
   absl::Status ReserveSpace(uint64_t bytes, absl::Time deadline, bool from_reserve);

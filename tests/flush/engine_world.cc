@@ -91,8 +91,9 @@ EngineWorld::EngineWorld(BlockDevice& device, Clock& clock, const GroupCommitOpt
   names_ = std::make_unique<Namespace>(*store_, clock_);
   context_ = std::make_unique<StrategyContext>(
       StrategyContext{*store_, *cache_, *dirty_, clock_, nullptr});
-  const FlusherParts parts{*set_.devices, *dio_,   *ring_,  *freemap_, *store_,   *pfses_, *names_,
-                           *gate_,        *dirty_, *cache_, *budget_,  executor_, clock_,  logger};
+  const FlusherParts parts{*set_.devices, *dio_,     *ring_,   *freemap_, *store_, *chains_,
+                           *pfses_,       *names_,   changes_, *gate_,    *dirty_, *cache_,
+                           *budget_,      executor_, clock_,   logger};
   flusher_ = std::make_unique<Flusher>(parts, *set_.header, Tid(pfses_->HighestModifyTid().v + 1));
   commit_ = std::make_unique<GroupCommit>(*flusher_, *dirty_, clock_, options,
                                           [](const absl::Status&) {});

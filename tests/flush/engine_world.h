@@ -102,6 +102,7 @@ class EngineWorld {
   std::unique_ptr<DirtyRegistry> dirty_;
   std::unique_ptr<ByteBudget> budget_;
   std::unique_ptr<Namespace> names_;
+  PfsChanges changes_;
   std::unique_ptr<StrategyContext> context_;
   std::unique_ptr<Flusher> flusher_;
   std::unique_ptr<GroupCommit> commit_;
