@@ -4,19 +4,15 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "h2bd/v1/disk_service.grpc.pb.h"
-#include "h2bd/v1/io_service.grpc.pb.h"
-#include "h2bd/v1/transaction_service.grpc.pb.h"
-#include "h2bd/v1/volume_service.grpc.pb.h"
+#include "h2bd/v1/io_service.pb.h"
 
 namespace h2bd {
+
+struct FakeState;
 
 // Thread-safe.
 class FakeServer {
@@ -57,17 +53,8 @@ class FakeServer {
   frames();  // of all channels, data cleared, in the order of arrival
 
  private:
-  struct State;
-  class Disks;
-  class Io;
-  class Transactions;
-  class Volume;
-
-  std::unique_ptr<State> state_;
-  std::unique_ptr<Disks> disks_;
-  std::unique_ptr<Io> io_;
-  std::unique_ptr<Transactions> transactions_;
-  std::unique_ptr<Volume> volume_;
+  std::unique_ptr<FakeState> state_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };
