@@ -142,11 +142,9 @@ TEST(Health, FollowsTheVolume) {
   EXPECT_NE(text, "");
   EXPECT_EQ(server.Read(disk, 0, 4), "kept") << "reads go on (P4)";
   grpc::ClientContext write_context;
-  v1::WriteRequest write;
   v1::WriteResponse written;
-  write.set_disk(disk);
-  write.set_data("x");
-  EXPECT_EQ(ReasonOf(server.io().Write(&write_context, write, &written)), "READ_ONLY_FAILSTOP");
+  EXPECT_EQ(ReasonOf(server.io().Write(&write_context, NewWrite(disk, 0, "x"), &written)),
+            "READ_ONLY_FAILSTOP");
   grpc::ClientContext get_context;
   v1::GetVolumeResponse got;
   ASSERT_TRUE(server.volumes().GetVolume(&get_context, v1::GetVolumeRequest(), &got).ok());

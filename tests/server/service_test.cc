@@ -43,22 +43,6 @@ v1::CreateDiskRequest NewDisk(const std::string& parent, const std::string& id, 
   return request;
 }
 
-v1::WriteRequest NewWrite(const std::string& disk, uint64_t offset, const std::string& data) {
-  v1::WriteRequest request;
-  request.set_disk(disk);
-  request.set_offset(offset);
-  request.set_data(data);
-  return request;
-}
-
-v1::ReadRequest NewRead(const std::string& disk, uint64_t offset, uint64_t length) {
-  v1::ReadRequest request;
-  request.set_disk(disk);
-  request.set_offset(offset);
-  request.set_length(length);
-  return request;
-}
-
 void ExpectError(const grpc::Status& status, grpc::StatusCode code, const std::string& reason,
                  const char* what) {
   EXPECT_EQ(status.error_code(), code) << what << ": " << status.error_message();

@@ -96,23 +96,15 @@ std::string TestServer::CreateDisk(const std::string& id, uint64_t size_bytes) {
 
 void TestServer::Write(const std::string& disk, uint64_t offset, const std::string& data) {
   grpc::ClientContext context;
-  v1::WriteRequest request;
   v1::WriteResponse response;
-  request.set_disk(disk);
-  request.set_offset(offset);
-  request.set_data(data);
-  const grpc::Status status = io_->Write(&context, request, &response);
+  const grpc::Status status = io_->Write(&context, NewWrite(disk, offset, data), &response);
   EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 std::string TestServer::Read(const std::string& disk, uint64_t offset, uint64_t length) {
   grpc::ClientContext context;
-  v1::ReadRequest request;
   v1::ReadResponse response;
-  request.set_disk(disk);
-  request.set_offset(offset);
-  request.set_length(length);
-  const grpc::Status status = io_->Read(&context, request, &response);
+  const grpc::Status status = io_->Read(&context, NewRead(disk, offset, length), &response);
   EXPECT_TRUE(status.ok()) << status.error_message();
   return response.data();
 }
@@ -176,6 +168,22 @@ v1::ChannelRequest PlainFrame(uint64_t id, v1::ChannelOp op, uint32_t handle) {
   request.set_id(id);
   request.set_op(op);
   request.set_handle(handle);
+  return request;
+}
+
+v1::WriteRequest NewWrite(const std::string& disk, uint64_t offset, const std::string& data) {
+  v1::WriteRequest request;
+  request.set_disk(disk);
+  request.set_offset(offset);
+  request.set_data(data);
+  return request;
+}
+
+v1::ReadRequest NewRead(const std::string& disk, uint64_t offset, uint64_t length) {
+  v1::ReadRequest request;
+  request.set_disk(disk);
+  request.set_offset(offset);
+  request.set_length(length);
   return request;
 }
 

@@ -107,6 +107,9 @@ class TestChannel {
   uint64_t next_id_ = uint64_t{1} << 40;  // for Call and Open: apart from the test's own
 };
 
+v1::WriteRequest NewWrite(const std::string& disk, uint64_t offset, const std::string& data);
+v1::ReadRequest NewRead(const std::string& disk, uint64_t offset, uint64_t length);
+
 v1::ChannelRequest WriteFrame(uint64_t id, uint32_t handle, uint64_t offset,
                               const std::string& data);
 v1::ChannelRequest ReadFrame(uint64_t id, uint32_t handle, uint64_t offset, uint64_t length);

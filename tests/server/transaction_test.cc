@@ -28,11 +28,8 @@ class Caller {
   grpc::Status Write(const std::string& disk, uint64_t offset, const std::string& data,
                      const std::string& name) {
     grpc::ClientContext context;
-    v1::WriteRequest request;
+    v1::WriteRequest request = NewWrite(disk, offset, data);
     v1::WriteResponse response;
-    request.set_disk(disk);
-    request.set_offset(offset);
-    request.set_data(data);
     request.set_transaction(name);
     return io_->Write(&context, request, &response);
   }
