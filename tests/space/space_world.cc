@@ -13,7 +13,10 @@
 namespace h2bd {
 namespace {
 
-constexpr size_t kDisksMax = 6;  // of all live PFSs
+constexpr absl::string_view kDefaultPfs = "DATA";
+constexpr size_t kDisksMax = 12;       // snapshots' included, above which none is created
+constexpr size_t kModelDisksMax = 24;  // and none cloned
+constexpr size_t kPfsesMax = 3, kSnapshotsMax = 4;
 constexpr uint64_t kDiskBytesMax = 1200 * 1000;
 
 struct Geometry {
@@ -50,6 +53,14 @@ const std::vector<SpaceWorld::Action>& SpaceWorld::Actions() {
       {5, "resize disk", &SpaceWorld::ResizeDisk},
       {5, "transaction", &SpaceWorld::Transaction},
       {14, "sync", &SpaceWorld::Sync},
+      {3, "create PFS", &SpaceWorld::CreatePfs},
+      {1, "delete PFS", &SpaceWorld::DeletePfs},
+      {2, "set PFS", &SpaceWorld::SetPfs},
+      {8, "snapshot", &SpaceWorld::Snapshot},
+      {5, "delete snapshot", &SpaceWorld::DeleteSnapshot},
+      {5, "clone disk", &SpaceWorld::CloneDisk},
+      {3, "roll back disk", &SpaceWorld::RollbackDisk},
+      {2, "roll back PFS", &SpaceWorld::RollbackPfs},
       {4, "crash", &SpaceWorld::Crash},
       {2, "restart", &SpaceWorld::Restart},
   };
@@ -73,7 +84,7 @@ absl::Status SpaceWorld::Run(int steps) {
 
 absl::Status SpaceWorld::Prepare() {
   H2_ASSIGN_OR_RETURN(const SetImages images, FormattedSet(GeometryOf(rng_.Next64()).sizes));
-  model_.pfses["DATA"] = {};
+  model_.pfses[std::string(kDefaultPfs)] = {};
   return Open(images);
 }
 
@@ -108,19 +119,29 @@ std::string SpaceWorld::NewName(absl::string_view prefix) {
   return absl::StrCat(prefix, serial_, serial_ % 3 == 0 ? std::string(80, 'n') : "");
 }
 
-std::string SpaceWorld::AnyPfs() {
+std::vector<std::string> SpaceWorld::LivePfses() const {
   std::vector<std::string> live;
   for (const auto& [label, pfs] : model_.pfses) {
     if (!absl::StrContains(label, '@')) live.push_back(label);
   }
-  return live[Below(live.size())];
+  return live;
 }
 
-bool SpaceWorld::AnyDisk(Place& place) {
-  place.pfs = AnyPfs();
-  const PfsModel& pfs = model_.pfses.at(place.pfs);
-  if (pfs.empty()) return false;
-  place.disk = std::next(pfs.begin(), static_cast<std::ptrdiff_t>(Below(pfs.size())))->first;
+std::vector<SnapshotName> SpaceWorld::Snapshots() const {
+  std::vector<SnapshotName> snapshots;
+  for (const auto& [label, pfs] : model_.pfses) {
+    if (absl::StrContains(label, '@')) snapshots.push_back(SnapshotName::OfLabel(label));
+  }
+  return snapshots;
+}
+
+bool SpaceWorld::AnyDisk(Place& place) { return AnyDiskOf(AnyPfs(), place); }
+
+bool SpaceWorld::AnyDiskOf(const std::string& pfs, Place& place) {
+  place.pfs = pfs;
+  const PfsModel& disks = model_.pfses.at(pfs);
+  if (disks.empty()) return false;
+  place.disk = std::next(disks.begin(), static_cast<std::ptrdiff_t>(Below(disks.size())))->first;
   return true;
 }
 
@@ -147,8 +168,7 @@ absl::Status SpaceWorld::CreateDisk() {
   const Place place{AnyPfs(), NewName("disk")};
   const uint64_t size = 1 + Below(kDiskBytesMax);
   bool refused = false;
-  H2_RETURN_IF_ERROR(
-      Refused(volume_->CreateDisk({place.pfs, place.disk}, {size}).status(), refused));
+  H2_RETURN_IF_ERROR(Refused(volume_->CreateDisk(place.name(), {size}).status(), refused));
   if (!refused) model_.pfses[place.pfs].emplace(place.disk, ModelDisk(++disk_ids_, size));
   return absl::OkStatus();
 }
@@ -156,7 +176,7 @@ absl::Status SpaceWorld::CreateDisk() {
 absl::Status SpaceWorld::DeleteDisk() {
   Place place;
   if (!AnyDisk(place)) return absl::OkStatus();
-  H2_RETURN_IF_ERROR(volume_->DeleteDisk({place.pfs, place.disk}));
+  H2_RETURN_IF_ERROR(volume_->DeleteDisk(place.name()));
   model_.pfses[place.pfs].erase(place.disk);
   return absl::OkStatus();
 }
@@ -166,8 +186,7 @@ absl::Status SpaceWorld::RenameDisk() {
   if (!AnyDisk(place)) return absl::OkStatus();
   const std::string to = NewName("renamed");
   bool refused = false;
-  H2_RETURN_IF_ERROR(
-      Refused(volume_->RenameDisk({place.pfs, place.disk}, {place.pfs, to}).status(), refused));
+  H2_RETURN_IF_ERROR(Refused(volume_->RenameDisk(place.name(), {place.pfs, to}).status(), refused));
   if (refused) return absl::OkStatus();
   PfsModel& pfs = model_.pfses[place.pfs];
   auto node = pfs.extract(place.disk);
@@ -181,7 +200,7 @@ absl::Status SpaceWorld::ResizeDisk() {
   if (!AnyDisk(place)) return absl::OkStatus();
   const uint64_t size = 1 + Below(kDiskBytesMax);
   bool refused = false;
-  H2_RETURN_IF_ERROR(Refused(volume_->ResizeDisk({place.pfs, place.disk}, size).status(), refused));
+  H2_RETURN_IF_ERROR(Refused(volume_->ResizeDisk(place.name(), size).status(), refused));
   if (!refused) In(place).Resize(size);
   return absl::OkStatus();
 }
@@ -193,7 +212,7 @@ absl::Status SpaceWorld::Write() {
   const uint64_t offset = Below(disk.size());
   const uint64_t length = std::min(disk.size() - offset, 1 + Below(Below(3) == 0 ? 300000 : 9000));
   const std::string bytes = SomeBytes(length);
-  H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk({place.pfs, place.disk}));
+  H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk(place.name()));
   bool refused = false;
   H2_RETURN_IF_ERROR(Refused(WriteText(*volume_, ref, offset, bytes), refused));
   if (!refused) disk.Write(offset, AsBytes(bytes));
@@ -206,7 +225,7 @@ absl::Status SpaceWorld::Discard() {
   ModelDisk& disk = In(place);
   const uint64_t offset = Below(disk.size());
   const uint64_t length = Below(disk.size() - offset + 1);
-  H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk({place.pfs, place.disk}));
+  H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk(place.name()));
   bool refused = false;
   H2_RETURN_IF_ERROR(Refused(volume_->Discard(ref, offset, length, {}).status(), refused));
   if (!refused) disk.Zero(offset, length);
@@ -222,7 +241,7 @@ absl::Status SpaceWorld::Transaction() {
     ModelDisk& disk = after.pfses.at(place.pfs).at(place.disk);
     const uint64_t offset = Below(disk.size());
     const std::string bytes = SomeBytes(std::min(disk.size() - offset, 1 + Below(100000)));
-    H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk({place.pfs, place.disk}));
+    H2_ASSIGN_OR_RETURN(const DiskRef ref, volume_->OpenDisk(place.name()));
     const ConstByteSpan piece = AsBytes(bytes);
     bool refused = false;
     H2_RETURN_IF_ERROR(
@@ -237,17 +256,98 @@ absl::Status SpaceWorld::Transaction() {
 }
 
 absl::Status SpaceWorld::Sync() {
-  H2_RETURN_IF_ERROR(volume_->Sync(nullptr, {}).status());
-  H2_RETURN_IF_ERROR(Published());
-  return CheckVolume();
+  return AfterCycle(volume_->Sync(nullptr, {}).status(), [] {});
 }
 
-absl::Status SpaceWorld::Published() {
+template <class Changed>
+absl::Status SpaceWorld::AfterCycle(const absl::Status& status, Changed changed) {
+  bool refused = false;
+  H2_RETURN_IF_ERROR(Refused(status, refused));
+  if (refused) return absl::OkStatus();
+  changed();
   ++tally_.cycles;
   const uint64_t tid = volume_->GetStatus().mirror_tid.v;
   published_[tid] = model_;
   promises_.push_back({devices_->log().size(), tid});
-  return absl::OkStatus();
+  return CheckVolume();
+}
+
+absl::Status SpaceWorld::CreatePfs() {
+  if (LivePfses().size() >= kPfsesMax) return DeletePfs();
+  const std::string label = NewName("PFS");
+  return AfterCycle(volume_->CreatePfs(label, {}).status(),
+                    [&] { model_.pfses[label] = PfsModel{}; });
+}
+
+absl::Status SpaceWorld::DeletePfs() {
+  const std::string label = AnyPfs();
+  if (label == kDefaultPfs) return absl::OkStatus();
+  return AfterCycle(volume_->DeletePfs(label, /*force=*/true).status(),
+                    [&] { model_.pfses.erase(label); });
+}
+
+absl::Status SpaceWorld::SetPfs() {
+  constexpr CompMethod kComp[] = {CompMethod::kAutozero, CompMethod::kLz4, CompMethod::kZlib};
+  constexpr CheckMethod kCheck[] = {CheckMethod::kIscsi32, CheckMethod::kXxhash64,
+                                    CheckMethod::kSha192};
+  PfsSettings settings;
+  settings.comp = kComp[Below(std::size(kComp))];
+  settings.check = kCheck[Below(std::size(kCheck))];
+  return AfterCycle(volume_->SetPfs(AnyPfs(), settings).status(), [] {});
+}
+
+// Of one PFS or of all, as of one instant.
+absl::Status SpaceWorld::Snapshot() {
+  if (Snapshots().size() >= kSnapshotsMax) return DeleteSnapshot();
+  const std::string name = NewName("s");
+  std::vector<SnapshotName> wanted;
+  for (const std::string& pfs : LivePfses()) wanted.push_back({pfs, name});
+  if (Below(2) == 0) wanted = {AnyOf(wanted)};
+  return AfterCycle(volume_->CreateSnapshots(wanted).status(), [&] {
+    for (const SnapshotName& snapshot : wanted) {
+      model_.pfses[snapshot.Label()] = PfsModel(model_.pfses[snapshot.pfs]);
+    }
+  });
+}
+
+absl::Status SpaceWorld::DeleteSnapshot() {
+  const std::vector<SnapshotName> snapshots = Snapshots();
+  if (snapshots.empty()) return absl::OkStatus();
+  const SnapshotName& snapshot = AnyOf(snapshots);
+  return AfterCycle(volume_->DeleteSnapshot(snapshot).status(),
+                    [&] { model_.pfses.erase(snapshot.Label()); });
+}
+
+absl::Status SpaceWorld::CloneDisk() {
+  if (model_.disks() >= kModelDisksMax) return DeleteSnapshot();
+  Place source;
+  const std::vector<SnapshotName> snapshots = Snapshots();
+  const bool live = snapshots.empty() || Below(2) == 0;
+  if (!AnyDiskOf(live ? AnyPfs() : AnyOf(snapshots).Label(), source)) return absl::OkStatus();
+  const Place target{AnyPfs(), NewName("clone")};
+  return AfterCycle(volume_->CloneDisk(source.name(), target.name()).status(),
+                    [&] { model_.pfses[target.pfs].emplace(target.disk, ModelDisk(In(source))); });
+}
+
+absl::Status SpaceWorld::RollbackDisk() {
+  const std::vector<SnapshotName> snapshots = Snapshots();
+  Place source, target;
+  if (snapshots.empty() || !AnyDiskOf(AnyOf(snapshots).Label(), source) || !AnyDisk(target)) {
+    return absl::OkStatus();
+  }
+  return AfterCycle(volume_->RollbackDisk(source.name(), target.name()).status(),
+                    [&] { In(target) = ModelDisk(In(source)); });
+}
+
+absl::Status SpaceWorld::RollbackPfs() {
+  std::vector<SnapshotName> possible;
+  for (const SnapshotName& snapshot : Snapshots()) {
+    if (model_.pfses.contains(snapshot.pfs)) possible.push_back(snapshot);
+  }
+  if (possible.empty()) return absl::OkStatus();
+  const SnapshotName& snapshot = AnyOf(possible);
+  return AfterCycle(volume_->RollbackPfs(snapshot).status(),
+                    [&] { model_.pfses[snapshot.pfs] = PfsModel(model_.pfses[snapshot.Label()]); });
 }
 
 // Power is lost at some point since the volume was opened.

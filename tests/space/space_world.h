@@ -46,22 +46,40 @@ class SpaceWorld {
   absl::Status Discard();
   absl::Status Transaction();
   absl::Status Sync();
+  absl::Status CreatePfs();
+  absl::Status DeletePfs();
+  absl::Status SetPfs();
+  absl::Status Snapshot();
+  absl::Status DeleteSnapshot();
+  absl::Status CloneDisk();
+  absl::Status RollbackDisk();
+  absl::Status RollbackPfs();
   absl::Status Crash();
   absl::Status Restart();
 
   // --- what must hold
-  // Everything in the model is durable: at the header that the last cycle has published.
-  absl::Status Published();
+  // A call has run a cycle with the outcome `status`: everything in the model is durable, after
+  // `changed` was done to it.
+  template <class Changed>
+  absl::Status AfterCycle(const absl::Status& status, Changed changed);
   absl::Status CheckVolume();
 
   uint64_t Below(uint64_t bound) { return rng_.Next64() % bound; }
   std::string NewName(absl::string_view prefix);
-  // A live PFS, and a disk of one.
-  std::string AnyPfs();
+  std::vector<std::string> LivePfses() const;
+  std::vector<SnapshotName> Snapshots() const;
+  template <class T>
+  const T& AnyOf(const std::vector<T>& some) {
+    return some[Below(some.size())];
+  }
+  std::string AnyPfs() { return AnyOf(LivePfses()); }
   struct Place {
     std::string pfs, disk;
+    DiskName name() const { return {pfs, disk}; }
   };
+  // Of a live PFS, or of this one; false: there is none.
   bool AnyDisk(Place& place);
+  bool AnyDiskOf(const std::string& pfs, Place& place);
   ModelDisk& In(const Place& place) { return model_.pfses.at(place.pfs).at(place.disk); }
   std::string SomeBytes(uint64_t length);
   // A full volume is not an error: nothing has changed then.
