@@ -19,6 +19,7 @@ import sys
 import time
 
 from flush_rows import FlushRows
+from space_rows import SpaceRows
 
 MIB, GIB = 1 << 20, 1 << 30
 DEVICE_BYTES = 4 * GIB  # two header slots; room for one round between two formats
@@ -246,6 +247,7 @@ def main():
     bench.sync()
     bench.sync_over_rpc()
     FlushRows(bench).all()
+    SpaceRows(bench).all()
     cores = f"{os.cpu_count()} cores, Linux {os.uname().release.split('-')[0]}"
     text = f"{time.strftime('%Y-%m-%d')}, {cores}, {arguments.rounds} rounds. MB/s: more is better; us: less is.\n\n" + bench.markdown()
     print(text)

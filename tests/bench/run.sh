@@ -3,7 +3,8 @@
 #
 #   tests/bench/run.sh [--no-install] [--readme] [--rounds N] [--only WORD] [--device PATH] [--micro]
 #
-#   --only    the rows whose name holds WORD; "flush": those of the flusher, which need no server
+#   --only    the rows whose name holds WORD; "flush": those of the flusher, "space": those of snapshots,
+#             clones and deletes, neither of which needs a server
 #   --readme  also writes the table into README.md, between its markers
 #   --device  a file or block device to measure on instead of a 4 GiB file in the build directory. ITS CONTENT IS LOST.
 #   --micro   the check codes and the codec instead (Google Benchmark)
@@ -41,9 +42,9 @@ if [ -n "$micro" ]; then
   build "$build_dir" micro_bench
   exec "$build_dir/bench/micro_bench"
 fi
-targets=(engine_bench sync_bench stall_bench cut_bench group_bench cycle_bench scaling_bench)
+targets=(engine_bench sync_bench stall_bench cut_bench group_bench cycle_bench scaling_bench snapshot_bench)
 case $only in
-  flush*) ;;
+  flush* | space*) ;;
   *) targets+=(h2bd h2bd-server null_server channel_load) ;;
 esac
 build "$build_dir" "${targets[@]}"
