@@ -51,6 +51,13 @@ struct CheckCommand {
 // through its newest header.
 absl::StatusOr<bool> RunCheck(const CheckCommand& command, const MediaIo& io);
 
+struct GrowCommand {
+  std::string path;
+  std::optional<uint64_t> size;  // default: all of the device
+};
+// Makes a volume of one device larger, and its file first.
+absl::Status RunGrow(const GrowCommand& command, const MediaIo& io);
+
 struct RewindCommand {
   MediaTarget target;
   bool write = false;

@@ -68,6 +68,7 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     AddCat(*media);
     AddDigest(*media);
     AddRewind(*media);
+    AddGrow(*media);
     for (CLI::App* command : media->get_subcommands([](CLI::App*) { return true; })) {
       command->fallthrough();
     }
@@ -236,6 +237,16 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
     OnCommand(command, [this](const MediaIo& io) { return RunDigest(target_, io); });
   }
 
+  void AddGrow(CLI::App& media) {
+    CLI::App* command = media.add_subcommand(
+        "grow", "Make a volume of one device as large as the device, or as a file is to be");
+    command->add_option("image", grow_.path, "The device or image")->type_name("IMAGE")->required();
+    command->add_option("--size", grow_.size, "… or so large; a file is made so large first")
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->type_name("SIZE");
+    OnCommand(command, [this](const MediaIo& io) { return RunGrow(grow_, io); });
+  }
+
   void AddRewind(CLI::App& media) {
     CLI::App* command = media.add_subcommand(
         "rewind", "Go back to an older header; what only newer ones have is lost");
@@ -258,6 +269,7 @@ class MediaCommands : public std::enable_shared_from_this<MediaCommands> {
   FormatCommand format_;
   std::vector<std::string> labels_;
   CheckCommand check_;
+  GrowCommand grow_;
   RewindCommand rewind_;
   ShowCommand show_;
   ListCommand list_;

@@ -1,5 +1,5 @@
-// The offline commands, `h2bd media format|check|show|ls|cat|digest|rewind`: volumes that no server
-// has open.
+// The offline commands, `h2bd media format|check|show|ls|cat|digest|rewind|grow`: volumes that no
+// server has open.
 #pragma once
 
 #include <iosfwd>

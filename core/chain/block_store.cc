@@ -11,7 +11,7 @@ namespace h2bd {
 
 absl::StatusOr<AlignedBuffer> BlockStore::Load(const Blockref& bref) {
   H2_ASSERT(bref.data_off.radix() != 0);
-  absl::Status status = CheckPlacement(bref.data_off, total_size_);
+  absl::Status status = CheckPlacement(bref.data_off, total_size());
   if (!status.ok()) return Annotate(status, Describe(bref));
   absl::StatusOr<AlignedBuffer> block = dio_.ReadBlock(bref.data_off);
   if (!block.ok()) return Annotate(block.status(), Describe(bref));

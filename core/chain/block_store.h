@@ -2,6 +2,7 @@
 // the check codes in one place.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -42,7 +43,12 @@ class BlockStore {
 
   BlockAllocator& allocator() { return allocator_; }
   Dio& dio() { return dio_; }
-  uint64_t total_size() const { return total_size_; }
+  // Bytes of the address space. Grows only.
+  uint64_t total_size() const { return total_size_.load(std::memory_order_relaxed); }
+  void Grow(uint64_t total_size) {
+    H2_ASSERT(total_size >= total_size_);
+    total_size_ = total_size;
+  }
   // Whoever copies a blockref and reads its block without a lock.
   ReaderEpochs& readers() { return readers_; }
   // Of all trees whose blocks are here.
@@ -51,7 +57,7 @@ class BlockStore {
  private:
   Dio& dio_;
   BlockAllocator& allocator_;
-  const uint64_t total_size_;
+  std::atomic<uint64_t> total_size_;
   ReaderEpochs readers_;
   ChainMetrics metrics_;
 };

@@ -30,4 +30,9 @@ absl::Status BlockDevice::CheckTransfer(ByteOff off, ConstByteSpan buffer) const
   return absl::OkStatus();
 }
 
+absl::Status BlockDevice::Extend(uint64_t bytes) {
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "%s has %d bytes and cannot be made %d bytes long from here", name(), size_bytes(), bytes));
+}
+
 }  // namespace h2bd

@@ -40,6 +40,13 @@ class BlockDevice {
   virtual absl::Status WriteBatch(std::span<const WriteOp> ops);
 
   virtual uint64_t size_bytes() const = 0;
+  // Asks again how large the device is, which may have been made larger meanwhile, and returns it.
+  // size_bytes() follows when it is larger; it never shrinks. Errors: kUnavailable.
+  virtual absl::StatusOr<uint64_t> RefreshSize() { return size_bytes(); }
+  // Makes a file `bytes` long, with its space taken and all of that durable; RefreshSize included.
+  // kFailedPrecondition for a disk, whose size is not ours to change; kResourceExhausted,
+  // kUnavailable.
+  virtual absl::Status Extend(uint64_t bytes);
   // Smallest unit of a transfer: 512 or 4096. Power of two, at most kBufferAlignment.
   virtual uint32_t sector_bytes() const = 0;
   virtual bool read_only() const = 0;

@@ -10,7 +10,7 @@ namespace h2bd {
 namespace {
 
 template <class Op>
-uint64_t BytesOf(const Op& op) {
+uint64_t SizeOf(const Op& op) {
   if constexpr (std::is_same_v<Op, ReadOp>) {
     return op.into.size();
   } else {
@@ -29,9 +29,15 @@ DeviceSet::DeviceSet(std::vector<Member> members) : members_(std::move(members))
     next += member.bytes;
     sector_bytes_ = std::max(sector_bytes_, member.device->sector_bytes());
   }
+  last_bytes_ = members_.back().bytes;
 }
 
-uint64_t DeviceSet::total_bytes() const { return members_.back().start + members_.back().bytes; }
+uint64_t DeviceSet::total_bytes() const { return members_.back().start + last_bytes_; }
+
+void DeviceSet::GrowLast(uint64_t bytes) {
+  H2_ASSERT(bytes >= last_bytes_ && bytes <= members_.back().device->size_bytes());
+  last_bytes_ = bytes;
+}
 
 bool DeviceSet::read_only() const {
   return std::any_of(members_.begin(), members_.end(),
@@ -47,10 +53,11 @@ size_t DeviceSet::DeviceAt(ByteOff off) const {
 
 absl::StatusOr<const DeviceSet::Member*> DeviceSet::Find(ByteOff off, uint64_t bytes) const {
   const Member& member = members_[DeviceAt(off)];
-  if (off.v - member.start > member.bytes || bytes > member.bytes - (off.v - member.start)) {
+  const uint64_t served = BytesOf(member);
+  if (off.v - member.start > served || bytes > served - (off.v - member.start)) {
     return absl::OutOfRangeError(
         absl::StrFormat("[%#x, +%d) does not lie within %s, which serves [%#x, +%d) of the volume",
-                        off.v, bytes, member.device->name(), member.start, member.bytes));
+                        off.v, bytes, member.device->name(), member.start, served));
   }
   return &member;
 }
@@ -75,7 +82,7 @@ absl::Status DeviceSet::ForEachRun(std::span<const Op> ops, Run run) const {
     local.clear();
   };
   for (const Op& op : ops) {
-    const absl::StatusOr<const Member*> member = Find(op.off, BytesOf(op));
+    const absl::StatusOr<const Member*> member = Find(op.off, SizeOf(op));
     if (!member.ok() || *member != owner) finish_run();
     if (!member.ok()) {
       first.Update(member.status());

@@ -1,6 +1,7 @@
 // The volume's address space over one or several devices (spec 01 section 2.6).
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <vector>
@@ -40,6 +41,9 @@ class DeviceSet {
   // Which device serves the byte at `off`, which lies within the volume.
   size_t DeviceAt(ByteOff off) const;
   uint64_t total_bytes() const;
+  // The last member serves `bytes` from now on: more than before, and no more than its device has.
+  // Any thread; transfers that begin later may use the new part.
+  void GrowLast(uint64_t bytes);
   uint32_t sector_bytes() const { return sector_bytes_; }  // largest of the members
   bool read_only() const;
 
@@ -51,7 +55,12 @@ class DeviceSet {
   template <class Op, class Run>
   absl::Status ForEachRun(std::span<const Op> ops, Run run) const;
 
+  uint64_t BytesOf(const Member& member) const {
+    return &member == &members_.back() ? last_bytes_.load(std::memory_order_relaxed) : member.bytes;
+  }
+
   std::vector<Member> members_;
+  std::atomic<uint64_t> last_bytes_{0};  // served of the last member, which may grow
   uint32_t sector_bytes_ = 0;
 };
 

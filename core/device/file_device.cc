@@ -28,7 +28,10 @@ size_t SizeOf(const WriteOp& op) { return op.from.size(); }
 class FileDevice final : public BlockDevice {
  public:
   FileDevice(std::string path, OpenFile file, std::unique_ptr<TransferEngine> engine)
-      : path_(std::move(path)), file_(std::move(file)), engine_(std::move(engine)) {}
+      : path_(std::move(path)),
+        file_(std::move(file)),
+        size_(file_.size_bytes),
+        engine_(std::move(engine)) {}
 
   absl::Status Read(ByteOff off, ByteSpan into) override {
     const ReadOp op{off, into};
@@ -50,7 +53,18 @@ class FileDevice final : public BlockDevice {
   }
   absl::Status Sync() override;
 
-  uint64_t size_bytes() const override { return file_.size_bytes; }
+  uint64_t size_bytes() const override { return size_; }
+  absl::StatusOr<uint64_t> RefreshSize() override {
+    H2_ASSIGN_OR_RETURN(const uint64_t now, MeasureAgain(path_, file_));
+    uint64_t before = size_;
+    while (now > before && !size_.compare_exchange_weak(before, now)) {
+    }
+    return now;
+  }
+  absl::Status Extend(uint64_t bytes) override {
+    H2_RETURN_IF_ERROR(ExtendFile(path_, file_, bytes));
+    return RefreshSize().status();
+  }
   uint32_t sector_bytes() const override { return file_.sector_bytes; }
   bool read_only() const override { return file_.read_only; }
   bool volatile_cache() const override { return file_.volatile_cache(); }
@@ -64,6 +78,7 @@ class FileDevice final : public BlockDevice {
 
   const std::string path_;
   const OpenFile file_;
+  std::atomic<uint64_t> size_;
   const std::unique_ptr<TransferEngine> engine_;
   absl::Mutex sync_mu_ ABSL_ACQUIRED_BEFORE(counts_mu_);  // one fdatasync at a time
   absl::Mutex counts_mu_;

@@ -307,4 +307,30 @@ absl::Status CreateImageFile(const std::string& path, uint64_t size, ImageSpace 
   return status;
 }
 
+absl::StatusOr<uint64_t> MeasureAgain(const std::string& path, const OpenFile& file) {
+  struct stat info {};
+  if (fstat(file.fd.get(), &info) != 0) return KernelError(path, "measure", errno);
+  uint64_t bytes = static_cast<uint64_t>(info.st_size);
+  if (S_ISBLK(info.st_mode) && ioctl(file.fd.get(), BLKGETSIZE64, &bytes) != 0) {
+    return KernelError(path, "measure", errno);
+  }
+  return RoundDown(bytes, file.sector_bytes);
+}
+
+absl::Status ExtendFile(const std::string& path, const OpenFile& file, uint64_t bytes) {
+  struct stat info {};
+  if (fstat(file.fd.get(), &info) != 0) return KernelError(path, "measure", errno);
+  if (!S_ISREG(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is no regular file: its size is not ours to change"));
+  }
+  const auto before = static_cast<uint64_t>(info.st_size);
+  if (bytes <= before) return absl::OkStatus();
+  const int failed = posix_fallocate(file.fd.get(), static_cast<off_t>(before),
+                                     static_cast<off_t>(bytes - before));
+  if (failed != 0) return KernelError(path, "make larger", failed);
+  if (fsync(file.fd.get()) != 0) return KernelError(path, "sync", errno);
+  return absl::OkStatus();
+}
+
 }  // namespace h2bd

@@ -45,6 +45,12 @@ struct OpenFile {
 absl::StatusOr<OpenFile> OpenForExclusiveUse(const std::string& path,
                                              const FileDeviceOptions& options, Logger& logger);
 
+// The size of the device or file now, in whole sectors.
+absl::StatusOr<uint64_t> MeasureAgain(const std::string& path, const OpenFile& file);
+// Takes space up to `bytes` for a regular file and makes that durable. Errors as
+// BlockDevice::Extend.
+absl::Status ExtendFile(const std::string& path, const OpenFile& file, uint64_t bytes);
+
 // The name of the file system with this f_type when fdatasync on it is a promise of another
 // machine, or of a program that we cannot see into (F-226); else null.
 const char* NetworkFileSystem(uint32_t magic);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/volhdr/volume_size.h"
 
 namespace h2bd {
 
@@ -28,6 +29,7 @@ Flusher::Flusher(const FlusherParts& parts, const VolumeData& header, Tid first_
       data_stage_(parts.store, parts.cache, parts.executor, metrics_),
       pfs_stage_(parts),
       header_(std::make_unique<VolumeData>(header)),
+      wanted_bytes_(header.address_space()),
       next_modify_tid_(first_modify_tid.v) {
   last_published_.mirror_tid = header.mirror_tid;
   last_published_.header_slot = parts_.ring.confirmed_slot();
@@ -159,8 +161,10 @@ absl::Status Flusher::Cut(Cycle& cycle) {
     absl::MutexLock lock(&mu_);
     for (const DiskFlush& flush : cycle.disks) unconfirmed_disks_.insert(flush.disk->id());
   }
+  const bool grows = wanted_bytes_ > header_->address_space();
   cycle.empty = cycle.disks.empty() && pinned_.empty() && !publish_pending_ && !pfs_changes &&
-                carried_names_.touched.empty() && !parts_.names.HasPending(cycle.cut.frozen);
+                !grows && carried_names_.touched.empty() &&
+                !parts_.names.HasPending(cycle.cut.frozen);
   return absl::OkStatus();
 }
 
@@ -310,6 +314,9 @@ absl::Status Flusher::FlushSuperRoot(Cycle& cycle) {
 }
 
 absl::Status Flusher::FlushFreemap(Cycle& cycle) {
+  if (const uint64_t bytes = wanted_bytes_; bytes > parts_.freemap.total_size()) {
+    parts_.freemap.Grow(bytes, AllocatorSizeFor(*header_, bytes));
+  }
   H2_ASSIGN_OR_RETURN(cycle.freemap, parts_.freemap.Flush(cycle.tids, parts_.ring.entries()));
   return absl::OkStatus();
 }
@@ -318,6 +325,9 @@ void Flusher::MakeHeaderImage(Cycle& cycle) {
   cycle.image = std::make_unique<VolumeData>(*header_);
   cycle.image->sroot_blockset = cycle.sroot_blockset;
   cycle.image->freemap_blockset = cycle.freemap.blockset;
+  if (parts_.freemap.total_size() > header_->address_space()) {
+    SetVolumeBytes(*cycle.image, parts_.freemap.total_size());
+  }
   cycle.image->allocator_free = cycle.freemap.allocator_free;
   // Equal in every header of ours, so that no reference mount ever needs recovery (I-22, F-208).
   cycle.image->mirror_tid = cycle.tids.mirror_tid;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <set>
@@ -61,6 +62,10 @@ class Flusher {
 
   // No cycle will run any more: changes of PFSs that no confirmed header has are answered.
   void AbandonChanges(const absl::Status& why) { pfs_stage_.Abandon(why); }
+
+  // The next header says that the volume, of one device, has `bytes`; more than before, and served
+  // by the device set already (spec 02 section 8.4). Any thread.
+  void GrowTo(uint64_t bytes) { wanted_bytes_ = bytes; }
 
   // A cycle must publish even if no disk is dirty, e.g. after recovery.
   void RequirePublish() { publish_pending_ = true; }
@@ -122,6 +127,7 @@ class Flusher {
   PfsStage pfs_stage_;
   FlushMetrics metrics_;
   std::unique_ptr<VolumeData> header_;  // last confirmed
+  std::atomic<uint64_t> wanted_bytes_;  // of the address space
   uint64_t next_modify_tid_;
   int failed_publishes_ = 0;  // in a row
   bool publish_pending_ = false;

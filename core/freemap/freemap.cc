@@ -1,6 +1,7 @@
 #include "core/freemap/freemap.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 #include <string>
 #include <utility>
@@ -62,12 +63,13 @@ struct Freemap::Impl {
         map(header.allocator_beg, header.address_space()) {}
 
   const uint64_t allocator_beg;
-  const uint64_t allocator_size;
-  const uint64_t total_size;
+  std::atomic<uint64_t> allocator_size;
+  std::atomic<uint64_t> total_size;
   Dio& dio;
   Logger& logger;
   SpaceBudget budget;
-  uint64_t usable_bytes = 0, unreadable_bytes = 0;  // constant after Open
+  // Changed by Open and Grow only.
+  std::atomic<uint64_t> usable_bytes{0}, unreadable_bytes{0};
   uint64_t allocator_free_at_open = 0;
   uint64_t not_free_at_open = 0;  // in zones whose leaf can be read
   std::vector<Tid> headers_in_part;
@@ -298,6 +300,20 @@ void Freemap::HoldFor(Tid header, const Blockref& bref) {
   impl_->PublishCounts();
 }
 
+void Freemap::Grow(uint64_t total_size, uint64_t allocator_size) {
+  absl::MutexLock lock(&impl_->mu);
+  impl_->map.Grow(total_size);
+  impl_->total_size = total_size;
+  impl_->allocator_free_at_open += allocator_size - impl_->allocator_size;
+  impl_->allocator_size = allocator_size;
+  impl_->usable_bytes = impl_->map.usable_bytes();
+  impl_->unreadable_bytes = impl_->map.unreadable_bytes();
+  impl_->budget.SetAllocatorSize(allocator_size);
+  impl_->PublishCounts();
+}
+
+uint64_t Freemap::total_size() const { return impl_->total_size; }
+
 const std::vector<Tid>& Freemap::headers_in_part() const { return impl_->headers_in_part; }
 
 void Freemap::BeginCycle() {
@@ -337,10 +353,11 @@ uint64_t Freemap::Impl::AllocatorFree() const {
   // What is free where a leaf cannot be read is not known, but it does not change: the figure of
   // the header goes on.
   if (unreadable_bytes != 0) {
-    const uint64_t then = std::min(allocator_size, allocator_free_at_open + not_free_at_open);
+    const uint64_t then =
+        std::min(allocator_size.load(), allocator_free_at_open + not_free_at_open);
     return then - std::min(then, not_free);
   }
-  return allocator_size - std::min(allocator_size, not_free);
+  return allocator_size - std::min(allocator_size.load(), not_free);
 }
 
 absl::StatusOr<Freemap::Flushed> Freemap::Flush(const FlushTids& tids,

@@ -88,6 +88,12 @@ class Freemap final : public BlockAllocator {
   // is not known here.
   const std::vector<Tid>& headers_in_part() const;
 
+  // --- growth (spec 02 section 8.4)
+  // The volume ends at `total_size`; `allocator_size` is what its header will say. Called by the
+  // flusher before the Flush whose header says so. What is new is allocated from then on.
+  void Grow(uint64_t total_size, uint64_t allocator_size);
+  uint64_t total_size() const;
+
   // --- flush, P5 and P6
   // ---------------------------------------------------------------------------
   struct Flushed {

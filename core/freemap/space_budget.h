@@ -13,8 +13,8 @@ namespace h2bd {
 // Counts as of the last change of the map. Thread-safe.
 class SpaceBudget {
  public:
-  explicit SpaceBudget(uint64_t allocator_size)
-      : kept_back_(static_cast<int64_t>(std::max(kMiB, allocator_size / 40))) {}
+  explicit SpaceBudget(uint64_t allocator_size) : kept_back_(KeptBack(allocator_size)) {}
+  void SetAllocatorSize(uint64_t allocator_size) { kept_back_ = KeptBack(allocator_size); }
 
   void SetCounts(const SpaceCounts& counts) {
     free_.store(counts.free, std::memory_order_relaxed);
@@ -29,7 +29,7 @@ class SpaceBudget {
 
   bool TryReserve(uint64_t bytes, bool use_reserve) {
     const int64_t room = groups_.load(std::memory_order_relaxed) * int64_t{kPbufBytes} -
-                         (use_reserve ? 0 : kept_back_);
+                         (use_reserve ? 0 : kept_back_.load(std::memory_order_relaxed));
     int64_t reserved = reserved_.load(std::memory_order_relaxed);
     do {
       if (bytes == 0) return true;
@@ -48,7 +48,11 @@ class SpaceBudget {
   }
 
  private:
-  const int64_t kept_back_;
+  static int64_t KeptBack(uint64_t allocator_size) {
+    return static_cast<int64_t>(std::max(kMiB, allocator_size / 40));
+  }
+
+  std::atomic<int64_t> kept_back_;
   std::atomic<int64_t> free_{0}, staged_{0}, used_{0}, groups_{0};
   std::atomic<int64_t> reserved_{0};
 };

@@ -102,6 +102,32 @@ void SpaceMap::SetUnreadable(size_t zone) {
   unreadable_bytes_ += static_cast<uint64_t>(usable_segments(zone)) * kSegBytes;
 }
 
+void SpaceMap::Grow(uint64_t total_size) {
+  H2_ASSERT(total_size >= total_size_ && total_size % kSegBytes == 0);
+  const size_t old_zones = zones_.size();
+  const size_t last = old_zones - 1;
+  const int before = usable_segments(last), end_before = UsableRange(last).end;
+  total_size_ = total_size;
+  zones_.resize(static_cast<size_t>((total_size + kFreemapLeafSpan - 1) / kFreemapLeafSpan));
+  for (auto& row : first_zone_) {
+    for (size_t& first : row) first = std::min(first, last);
+  }
+  for (size_t zone = last; zone < zones_.size(); ++zone) {
+    const int added = usable_segments(zone) - (zone == last ? before : 0);
+    const uint64_t bytes = static_cast<uint64_t>(added) * kSegBytes;
+    usable_bytes_ += bytes;
+    if (zones_[zone].unreadable) unreadable_bytes_ += bytes;
+    if (zones_[zone].zone == nullptr && !zones_[zone].unreadable) counts_ += VirginCounts(added);
+  }
+  if (zones_[last].zone == nullptr) return;
+  const Range usable = UsableRange(last);
+  for (int s = std::max(usable.first, end_before); s < usable.end; ++s) {
+    // Edit counts what it was before, too; it was not usable then.
+    counts_ += CountSegment(zones_[last].zone->leaf[static_cast<size_t>(s)]);
+    Edit(last, s, [](BmapData& b) { b = BmapData::Free(); });
+  }
+}
+
 std::optional<SpaceMap::Found> SpaceMap::Allocate(BrefType type, unsigned radix, Key key) {
   H2_ASSERT(type >= BrefType::kInode && type <= BrefType::kDirent);
   H2_ASSERT(radix >= kRadixMin && radix <= kRadixMax);

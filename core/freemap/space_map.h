@@ -40,6 +40,9 @@ class SpaceMap {
   // off, because they are a promise that another writer may have broken (spec 02 sections 0.3
   // and 7.5). Returns in how many segments avail was wrong.
   int Load(size_t zone, std::unique_ptr<FreemapLeafData> leaf);
+  // The address space ends at `total_size`, which is more than before: what lay past the end in the
+  // leaf of the old end becomes free, and zones without a leaf follow (spec 02 section 8.4).
+  void Grow(uint64_t total_size);
   // Nothing is ever allocated in this zone.
   void SetUnreadable(size_t zone);
 
@@ -116,7 +119,7 @@ class SpaceMap {
   void LowerHints(size_t zone, int segment);
 
   const uint64_t allocator_beg_;
-  const uint64_t total_size_;
+  uint64_t total_size_;
   std::vector<ZoneSlot> zones_;
   Hints<size_t> first_zone_{};
   std::set<size_t> dirty_;

@@ -16,6 +16,7 @@
 #include "core/fsck/topology_check.h"
 #include "core/fsck/trial_devices.h"
 #include "core/media/placement.h"
+#include "core/volhdr/volume_size.h"
 
 namespace h2bd {
 namespace {
@@ -253,9 +254,7 @@ absl::Status RepairImpl::Rewrite(VolumeSet& set, HeaderRing& ring) {
         names);
     H2_ASSIGN_OR_RETURN(roots, tables.Run(actions_));
   }
-  const uint64_t total = was.address_space();
-  header->allocator_size =
-      total - ReservedBytes(total) - (was.boot_end - was.boot_beg) - (was.aux_end - was.aux_beg);
+  header->allocator_size = AllocatorSizeFor(was, was.address_space());
   header->allocator_free = freemap.allocator_free(header->allocator_size);
   header->mirror_tid = header->freemap_tid = tid;
   CompareCounters(was, *header);

@@ -233,7 +233,7 @@ VolumeStatus Volume::GetStatus() {
   VolumeStatus status;
   status.fsid = FormatUuid(v.set.header->fsid);
   status.version = v.set.header->version;
-  status.total_bytes = v.set.header->address_space();
+  status.total_bytes = v.store->total_size();
   for (size_t i = 0; i < v.set.devices->size(); ++i) {
     status.devices.push_back(v.set.devices->device(i).name());
   }

@@ -27,6 +27,7 @@
 #include "core/pfs/pfs.h"
 #include "core/strategy/disk.h"
 #include "core/trans/transactions.h"
+#include "core/volume/grow_types.h"
 #include "core/volume/operation_types.h"
 #include "core/volume/snapshot_types.h"
 
@@ -321,6 +322,15 @@ class Volume {
   // settings, fsid and newer snapshots stay. As RollbackDisk for all of its disks.
   absl::StatusOr<ChangeInfo> RollbackPfs(const SnapshotName& snapshot, const IoOptions& io = {});
   void RollbackPfsAsync(const SnapshotName& snapshot, ChangeDone done);
+
+  // --- growth
+  // ----------------------------------------------------------------------------------------------
+  // Makes the volume as large as its device is now, or as `options` say; returns when a header says
+  // so. Clients go on meanwhile. What the volume has already is OK; kInvalidArgument for less, or
+  // for more than a disk has; kUnimplemented for a volume of several devices. After an error the
+  // volume has its old size, or, when the header could not be confirmed, gets the new one with the
+  // next that is.
+  absl::StatusOr<GrowReport> Grow(const GrowOptions& options, const IoOptions& io = {});
 
   // --- the rest
   // ------------------------------------------------------------------------------------------

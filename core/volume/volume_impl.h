@@ -109,6 +109,10 @@ struct Volume::Impl {
   // Whether clients wait for memory or for a device, so that long operations step back.
   bool ClientsWait() const;
 
+  // --- volume_grow.cc
+  // The size that is asked for; a file has it then.
+  absl::StatusOr<uint64_t> NewSize(const GrowOptions& grow) ABSL_EXCLUSIVE_LOCKS_REQUIRED(grow_mu);
+
   // --- volume_txn.cc
   struct TxnDisk {
     DiskRef ref;
@@ -203,6 +207,7 @@ struct Volume::Impl {
 
   absl::Mutex disks_mu;
   absl::flat_hash_map<DiskId, DiskRef> disks ABSL_GUARDED_BY(disks_mu);
+  absl::Mutex grow_mu;  // one growth at a time
 
   std::unique_ptr<Executor> flusher_pool;  // null when the executor was handed in
   Executor* flusher_executor = nullptr;

@@ -321,5 +321,18 @@ TEST_F(FixtureCommandsTest, OlderHeadersAreReadAndGoneBackTo) {
   EXPECT_EQ(RunMedia({"rewind", image, "--header", "-3"}).exit_code, 1);
 }
 
+TEST_F(MediaCommandsTest, GrowsAVolumeAndItsFile) {
+  const std::string image = Path("new.img");
+  ASSERT_EQ(RunMedia({"format", image, "--size", "256M", "--sparse", "--version", "1"}).exit_code,
+            0);
+  const Ran grown = RunMedia({"grow", image, "--size", "512M", "-o", "json"});
+  ASSERT_EQ(grown.exit_code, 0) << grown.err;
+  EXPECT_EQ(json::parse(grown.out)["old_size"], 256 * kMiB);
+  EXPECT_EQ(json::parse(grown.out)["new_size"], 512 * kMiB);
+  EXPECT_EQ(std::filesystem::file_size(image), 512 * kMiB);
+  EXPECT_EQ(RunMedia({"check", image, "--strict"}).exit_code, 0);
+  EXPECT_EQ(RunMedia({"grow", image, "--size", "256M"}).exit_code, 1);
+}
+
 }  // namespace
 }  // namespace h2bd

@@ -61,8 +61,15 @@ absl::Status MemoryDevice::CheckCall(ByteOff off, size_t bytes, const void* buff
   }
   if (off.v > size_ || bytes > size_ - off.v) {
     return absl::OutOfRangeError(
-        absl::StrFormat("%s: [%#x, +%d) is past its %d bytes", name_, off.v, bytes, size_));
+        absl::StrFormat("%s: [%#x, +%d) is past its %d bytes", name_, off.v, bytes, size_.load()));
   }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryDevice::Extend(uint64_t bytes) {
+  absl::MutexLock lock(&mu_);
+  if (bytes > size_) image_.Grow(bytes);
+  size_ = image_.size();
   return absl::OkStatus();
 }
 

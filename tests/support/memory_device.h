@@ -2,6 +2,7 @@
 // so that a test volume of many GiB with all four header slots costs what it holds.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,6 +21,10 @@ class SparseImage {
   uint64_t size() const { return size_; }
   void Read(uint64_t off, ByteSpan into) const;
   void Write(uint64_t off, ConstByteSpan from);
+  void Grow(uint64_t size) {
+    H2_ASSERT(size >= size_);
+    size_ = size;
+  }
   // Pages that were ever written, by page number.
   const std::map<uint64_t, std::shared_ptr<AlignedBuffer>>& pages() const { return pages_; }
   friend bool operator==(const SparseImage& a, const SparseImage& b);
@@ -44,6 +49,8 @@ class MemoryDevice final : public BlockDevice {
   absl::Status Write(ByteOff off, ConstByteSpan from) override;
   absl::Status Sync() override { return absl::OkStatus(); }
   uint64_t size_bytes() const override { return size_; }
+  // As a file.
+  absl::Status Extend(uint64_t bytes) override;
   uint32_t sector_bytes() const override { return sector_bytes_; }
   bool read_only() const override { return read_only_; }
   const std::string& name() const override { return name_; }
@@ -58,7 +65,7 @@ class MemoryDevice final : public BlockDevice {
   absl::Status CheckCall(ByteOff off, size_t bytes, const void* buffer) const;
   mutable absl::Mutex mu_;
   SparseImage image_ ABSL_GUARDED_BY(mu_);
-  const uint64_t size_;
+  std::atomic<uint64_t> size_;
   const uint32_t sector_bytes_;
   const std::string name_;
   bool read_only_ = false;
@@ -74,6 +81,8 @@ class ForwardingDevice : public BlockDevice {
   absl::Status Write(ByteOff off, ConstByteSpan from) override { return inner_.Write(off, from); }
   absl::Status Sync() override { return inner_.Sync(); }
   uint64_t size_bytes() const override { return inner_.size_bytes(); }
+  absl::StatusOr<uint64_t> RefreshSize() override { return inner_.RefreshSize(); }
+  absl::Status Extend(uint64_t bytes) override { return inner_.Extend(bytes); }
   uint32_t sector_bytes() const override { return inner_.sector_bytes(); }
   bool read_only() const override { return inner_.read_only(); }
   bool volatile_cache() const override { return inner_.volatile_cache(); }
