@@ -38,6 +38,7 @@ class DeviceSet {
   BlockDevice& root() { return *members_.front().device; }
   size_t size() const { return members_.size(); }
   BlockDevice& device(size_t i) { return *members_[i].device; }
+  uint64_t start(size_t i) const { return members_[i].start; }  // logical
   // Which device serves the byte at `off`, which lies within the volume.
   size_t DeviceAt(ByteOff off) const;
   uint64_t total_bytes() const;

@@ -283,6 +283,7 @@ void Volume::Describe(MetricVisitor& visitor) const {
   v.cache->Describe(visitor);
   v.transactions->Describe(visitor);
   v.operations->Describe(visitor);
+  v.scrub_log.Describe(visitor);
   gauge("h2bd_opseq", "Last operation that was applied.", static_cast<double>(v.gate->opseq().v));
   visitor.OnHistogram("h2bd_cut_hold_seconds", "Time for which a cut held up new operations.", {},
                       v.gate->cut_hold());

@@ -29,6 +29,7 @@
 #include "core/trans/transactions.h"
 #include "core/volume/grow_types.h"
 #include "core/volume/operation_types.h"
+#include "core/volume/scrub_types.h"
 #include "core/volume/snapshot_types.h"
 
 namespace h2bd {
@@ -331,6 +332,15 @@ class Volume {
   // volume has its old size, or, when the header could not be confirmed, gets the new one with the
   // next that is.
   absl::StatusOr<GrowReport> Grow(const GrowOptions& options, const IoOptions& io = {});
+
+  // --- scrub
+  // -----------------------------------------------------------------------------------------------
+  // Starts the operation that reads everything and verifies it; clients go on, slowed down by at
+  // most `pace`. Gives its id. It ends well when everything was looked at, whatever was found: see
+  // LastScrub. kAlreadyExists when one runs.
+  absl::StatusOr<uint64_t> StartScrub(OperationPace pace = {.bytes_per_second = 64 * kMiB});
+  // What the scrub that runs, or the last one since the open, has found.
+  ScrubReport LastScrub() const;
 
   // --- the rest
   // ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #include "core/flush/group_commit.h"
 #include "core/pfs/pfs_changes.h"
 #include "core/volume/operations.h"
+#include "core/volume/scrub.h"
 #include "core/volume/volume.h"
 
 namespace h2bd {
@@ -108,6 +109,8 @@ struct Volume::Impl {
   void StartOperations();
   // Whether clients wait for memory or for a device, so that long operations step back.
   bool ClientsWait() const;
+  // The name of a disk in the root directory of a PFS; "" when it has none there.
+  std::string NameOfDisk(const std::string& pfs, Inum inum);
 
   // --- volume_grow.cc
   // The size that is asked for; a file has it then.
@@ -214,6 +217,7 @@ struct Volume::Impl {
   std::unique_ptr<Executor> read_ahead;
   std::unique_ptr<Flusher> flusher;     // null when read-only
   std::unique_ptr<GroupCommit> commit;  // null when read-only
+  ScrubLog scrub_log;
   std::unique_ptr<Operations> operations;
 
   // Set before the final cut. A change looks at it inside the gate, so it is in the final cycle or

@@ -16,6 +16,34 @@ void Volume::Impl::StartOperations() {
                         .clients_wait = [this] { return ClientsWait(); }});
 }
 
+std::string Volume::Impl::NameOfDisk(const std::string& pfs, Inum inum) {
+  const absl::StatusOr<Pfs*> found = FindPfs(pfs);
+  if (!found.ok()) return "";
+  constexpr size_t kAtOnce = 256;
+  for (Key from(0);;) {
+    // A directory that cannot be read names nothing.
+    const auto entries = ListDirents((*found)->root(), *store, from, kAtOnce);
+    if (!entries.ok()) return "";
+    for (const Dirent& entry : *entries) {
+      if (entry.inum == inum) return entry.name;
+    }
+    if (entries->size() < kAtOnce || entries->back().key.v == UINT64_MAX) return "";
+    from = Key(entries->back().key.v + 1);
+  }
+}
+
+absl::StatusOr<uint64_t> Volume::StartScrub(OperationPace pace) {
+  Impl& v = *impl_;
+  H2_RETURN_IF_ERROR(v.CheckOpen());
+  ScrubParts parts{
+      *v.set.devices,  *v.store,
+      v.freemap.get(), v.scrub_log,
+      *v.env.clock,    [&v](const std::string& pfs, Inum inum) { return v.NameOfDisk(pfs, inum); }};
+  return v.operations->Start(std::make_unique<Scrub>(std::move(parts)), pace);
+}
+
+ScrubReport Volume::LastScrub() const { return impl_->scrub_log.report(); }
+
 std::vector<OperationInfo> Volume::ListOperations() const { return impl_->operations->List(); }
 
 absl::StatusOr<OperationInfo> Volume::GetOperation(uint64_t id) const {
